@@ -1,0 +1,40 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "core/crypto/secret_bytes.h"
+#include "core/status.h"
+
+namespace chorale::crypto {
+
+using X25519PublicKey = std::array<std::uint8_t, 32>;
+
+// X25519 (RFC 7748).
+class X25519PrivateKey {
+ public:
+  [[nodiscard]] static X25519PrivateKey Generate();
+  // INVALID_ARGUMENT unless 32 bytes.
+  [[nodiscard]] static StatusOr<X25519PrivateKey> FromBytes(std::span<const std::uint8_t> bytes);
+
+  [[nodiscard]] const X25519PublicKey& public_key() const { return public_key_; }
+  [[nodiscard]] const SecretBytes& bytes() const { return bytes_; }
+  // INVALID_ARGUMENT when the shared secret is all zero (a low-order point).
+  [[nodiscard]] StatusOr<SecretBytes> Agree(const X25519PublicKey& peer) const;
+
+ private:
+  X25519PrivateKey(SecretBytes bytes, const X25519PublicKey& public_key);
+  SecretBytes bytes_;
+  X25519PublicKey public_key_;
+};
+
+// HKDF-SHA256 (RFC 5869). REQUIRES: size <= 255 * 32.
+[[nodiscard]] SecretBytes Hkdf(std::span<const std::uint8_t> salt,
+                               std::span<const std::uint8_t> input_key,
+                               std::span<const std::uint8_t> info, std::size_t size);
+[[nodiscard]] SecretBytes HkdfExpand(std::span<const std::uint8_t> pseudorandom_key,
+                                     std::span<const std::uint8_t> info, std::size_t size);
+
+}  // namespace chorale::crypto
