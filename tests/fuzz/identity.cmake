@@ -1,0 +1,5 @@
+chorale_fuzz(NAME certificate SRCS certificate_fuzz.cc DEPS core crypto identity)
+chorale_fuzz(NAME signing_request SRCS signing_request_fuzz.cc DEPS core crypto)
+chorale_fuzz(NAME enrolment_request SRCS enrolment_request_fuzz.cc DEPS core crypto identity)
+chorale_fuzz(NAME roster SRCS roster_fuzz.cc DEPS core crypto identity)
+chorale_fuzz(NAME token SRCS token_fuzz.cc DEPS core crypto identity)
