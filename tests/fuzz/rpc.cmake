@@ -1,0 +1,1 @@
+chorale_fuzz(NAME chunks SRCS chunks_fuzz.cc DEPS core crypto rpc)

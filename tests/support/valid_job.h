@@ -1,0 +1,42 @@
+#pragma once
+
+#include "chorale/v1/jobs.pb.h"
+
+namespace chorale::support {
+
+// A small job that every check accepts: three inputs, two sites, three rounds. Spoil one field of
+// it.
+[[nodiscard]] inline v1::JobSpec ValidJob() {
+  v1::JobSpec spec;
+  spec.set_name("heart");
+  spec.set_dataset("heart-disease");
+  v1::DataSpec& data = *spec.mutable_data();
+  v1::FeatureSpec& age = *data.add_features();
+  age.set_column("age");
+  age.mutable_numeric();
+  v1::FeatureSpec& pain = *data.add_features();
+  pain.set_column("pain");
+  for (const char* level : {"none", "mild", "strong"}) {
+    pain.mutable_categorical()->add_levels(level);
+  }
+  data.mutable_target()->set_column("disease");
+  data.mutable_target()->add_positive("1");
+  data.set_standardization(v1::STANDARDIZATION_NONE);
+  spec.mutable_model()->mutable_logistic_regression();
+  v1::TrainingSpec& training = *spec.mutable_training();
+  training.mutable_optimizer()->mutable_sgd()->set_learning_rate(0.1);
+  training.set_local_epochs(1);
+  training.set_batch_size(4);
+  v1::MetricSpec& metric = *training.add_metrics();
+  metric.set_kind(v1::METRIC_KIND_LOSS);
+  metric.set_split(v1::SPLIT_TRAIN);
+  v1::RoundsSpec& rounds = *spec.mutable_rounds();
+  rounds.set_count(3);
+  rounds.set_min_reports(2);
+  rounds.mutable_deadline()->set_seconds(60);
+  spec.mutable_aggregation()->mutable_fedavg()->set_weighting(v1::WEIGHTING_EXAMPLES);
+  spec.set_seed(7);
+  return spec;
+}
+
+}  // namespace chorale::support
