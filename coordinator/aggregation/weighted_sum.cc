@@ -1,0 +1,151 @@
+#include "coordinator/aggregation/weighted_sum.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace chorale::coordinator {
+namespace {
+
+// Accumulators of one block stay in the first-level cache: 16 KiB.
+constexpr std::size_t kBlock = 2048;
+// Below this, starting threads costs more than summing.
+constexpr std::size_t kLeastParallel = 64 * 1024;
+// Sites whose values are added in one pass over a block, while the total stays in a register.
+constexpr std::size_t kGroup = 8;
+
+// One pass: the next kSites sites of a block. The first pass starts from zero, the last one writes
+// the result; only passes between them need the accumulators.
+struct Pass {
+  const float* const* x;  // [kSites][size]
+  const double* weights;  // [kSites]
+  double* total;          // [size]
+  float* next;            // [size]
+  std::size_t size;
+};
+
+// The order of additions is the order of sites, whatever the group. `next` may be one of x: each
+// value is written after those of the same place have been read.
+template <std::size_t kSites, bool kIsFirst, bool kIsLast>
+[[gnu::always_inline]] inline void AddSites(const Pass& pass) {
+  const float* x[kSites];
+  double w[kSites];
+  for (std::size_t k = 0; k < kSites; ++k) {
+    x[k] = pass.x[k];
+    w[k] = pass.weights[k];
+  }
+#pragma GCC ivdep
+  for (std::size_t i = 0; i < pass.size; ++i) {
+    double sum = kIsFirst ? 0.0 : pass.total[i];
+    for (std::size_t k = 0; k < kSites; ++k) sum += w[k] * static_cast<double>(x[k][i]);
+    if constexpr (kIsLast) {
+      pass.next[i] = static_cast<float>(sum);
+    } else {
+      pass.total[i] = sum;
+    }
+  }
+}
+
+template <std::size_t kSites>
+[[gnu::always_inline]] inline void AddLastSites(const Pass& pass, bool is_first) {
+  is_first ? AddSites<kSites, true, true>(pass) : AddSites<kSites, false, true>(pass);
+}
+
+[[gnu::always_inline]] inline void AddLastSites(const Pass& pass, bool is_first,
+                                                std::size_t num_sites) {
+  static_assert(kGroup == 8);
+  switch (num_sites) {
+    case 1:
+      return AddLastSites<1>(pass, is_first);
+    case 2:
+      return AddLastSites<2>(pass, is_first);
+    case 3:
+      return AddLastSites<3>(pass, is_first);
+    case 4:
+      return AddLastSites<4>(pass, is_first);
+    case 5:
+      return AddLastSites<5>(pass, is_first);
+    case 6:
+      return AddLastSites<6>(pass, is_first);
+    case 7:
+      return AddLastSites<7>(pass, is_first);
+    default:
+      return AddLastSites<8>(pass, is_first);
+  }
+}
+
+// All sites of one block. REQUIRES: at least one site.
+struct Block {
+  std::span<const std::span<const float>> updates;
+  std::span<const double> weights;
+  float* next;
+  std::size_t offset;
+  std::size_t size;
+};
+
+[[gnu::always_inline]] inline void SumBlockBody(const Block& block) {
+  alignas(64) double total[kBlock];
+  const std::size_t num_sites = block.updates.size();
+  for (std::size_t k = 0; k < num_sites; k += kGroup) {
+    const std::size_t count = std::min(kGroup, num_sites - k);
+    const float* x[kGroup];
+    for (std::size_t j = 0; j < count; ++j) x[j] = block.updates[k + j].data() + block.offset;
+    const Pass pass{x, block.weights.data() + k, total, block.next + block.offset, block.size};
+    if (k + count == num_sites) {
+      AddLastSites(pass, k == 0, count);
+    } else {
+      k == 0 ? AddSites<kGroup, true, false>(pass) : AddSites<kGroup, false, false>(pass);
+    }
+  }
+}
+
+void SumBlockPortable(const Block& block) { SumBlockBody(block); }
+
+using SumBlock = void (*)(const Block&);
+
+#if defined(__x86_64__)
+// Wider, and the same bits as the portable form: products and sums are rounded one by one, since
+// this file is compiled without contraction.
+[[gnu::target("avx2")]] void SumBlockAvx2(const Block& block) { SumBlockBody(block); }
+[[gnu::target("avx512f,prefer-vector-width=512")]] void SumBlockAvx512(const Block& block) {
+  SumBlockBody(block);
+}
+
+SumBlock ChooseSumBlock() {
+  if (__builtin_cpu_supports("avx512f")) return SumBlockAvx512;
+  return __builtin_cpu_supports("avx2") ? SumBlockAvx2 : SumBlockPortable;
+}
+#else
+SumBlock ChooseSumBlock() { return SumBlockPortable; }
+#endif
+
+}  // namespace
+
+void WeightedSum(std::span<const std::span<const float>> updates, std::span<const double> weights,
+                 std::span<float> sum, int num_threads) {
+  if (updates.empty()) {
+    std::fill(sum.begin(), sum.end(), 0.0F);
+    return;
+  }
+  const SumBlock sum_block = ChooseSumBlock();
+  const std::size_t size = sum.size();
+  const auto num_blocks = static_cast<std::int64_t>((size + kBlock - 1) / kBlock);
+#pragma omp parallel for schedule(static) num_threads(num_threads) if (size >= kLeastParallel)
+  for (std::int64_t b = 0; b < num_blocks; ++b) {
+    const std::size_t offset = static_cast<std::size_t>(b) * kBlock;
+    sum_block({updates, weights, sum.data(), offset, std::min(kBlock, size - offset)});
+  }
+}
+
+void AddWeightedSum(std::span<const float> base, std::span<const std::span<const float>> updates,
+                    std::span<const double> weights, std::span<float> next, int num_threads) {
+  // The base is one more vector, of weight 1: exact in double precision.
+  std::vector<std::span<const float>> vectors = {base};
+  vectors.insert(vectors.end(), updates.begin(), updates.end());
+  std::vector<double> all_weights = {1.0};
+  all_weights.insert(all_weights.end(), weights.begin(), weights.end());
+  WeightedSum(vectors, all_weights, next, num_threads);
+}
+
+}  // namespace chorale::coordinator

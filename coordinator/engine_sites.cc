@@ -1,0 +1,181 @@
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+#include <variant>
+
+#include "coordinator/engine.h"
+#include "coordinator/time_codec.h"
+#include "core/log.h"
+
+// The engine's sites: sessions, reports, refusals.
+namespace chorale::coordinator {
+namespace {
+
+constexpr int kMissedHeartbeats = 3;
+constexpr std::ptrdiff_t kMaxSilentSessions = 4;  // Of one site, before their hello.
+constexpr Duration kTolerableSkew = std::chrono::minutes(1);
+
+}  // namespace
+
+// ---------------------------------------------------------------------------- sessions
+
+void Engine::SessionOpened(SessionId id, SiteSession session) {
+  if (is_draining_) {
+    return session.channel->Close(Unavailable("the coordinator is stopping: connect again later"));
+  }
+  const auto num_silent =
+      std::count_if(sessions_.all().begin(), sessions_.all().end(), [&](const auto& other) {
+        return other.second.site == session.site && !other.second.greeting.has_value();
+      });
+  if (num_silent >= kMaxSilentSessions) {
+    return session.channel->Close(ResourceExhausted("too many sessions without a hello"));
+  }
+  sessions_.Open(id, std::move(session));
+}
+
+void Engine::SessionGreeted(SessionId id, SiteGreeting greeting) {
+  const SiteSession* session = sessions_.Find(id);
+  if (session == nullptr) return;  // Ended before its hello was read.
+  if (session->greeting.has_value()) {
+    const SiteId site = session->site;
+    if (sessions_.End(id, InvalidArgument("a session has one hello, the first message"))) {
+      SiteIsGone(site);
+    }
+    return;
+  }
+  const SiteId site = session->site;
+  const SiteGreeting hello = greeting;
+  sessions_.Greet(id, std::move(greeting));
+  const SiteSession& current = *sessions_.FindSite(site);
+
+  v1::CoordinatorMessage message;
+  v1::CoordinatorHello& answer = *message.mutable_hello();
+  answer.set_coordinator_version(CHORALE_VERSION);
+  *answer.mutable_heartbeat_interval() = ToProto(parts_.limits.heartbeat_interval);
+  *answer.mutable_clock() = ToProto(parts_.clock.WallNow());
+  current.channel->Send(std::move(message));
+
+  log::Info("site.connected", {{"site", site.value()}, {"agent_version", hello.agent_version}});
+  if (hello.clock.has_value() &&
+      std::chrono::abs(*hello.clock - parts_.clock.WallNow()) > kTolerableSkew) {
+    log::Warning("site.clock_differs", {{"site", site.value()}});
+  }
+  SiteIsBack(site, hello);
+}
+
+void Engine::SessionClosed(SessionId id) {
+  if (const std::optional<SiteId> site = sessions_.Close(id)) SiteIsGone(*site);
+}
+
+void Engine::SiteIsBack(const SiteId& site, const SiteGreeting& greeting) {
+  seen_[site] = {parts_.clock.WallNow(), greeting.agent_version, greeting.datasets};
+  StageLastSeen(site);
+  sites_changed_ = true;
+  std::set<TaskId> open;
+  for (const auto& [id, entry] : jobs_) {
+    const Round* round = entry->machine.round();
+    if (round == nullptr || !std::holds_alternative<Collecting>(round->state())) continue;
+    const auto status = round->sites().find(site);
+    if (status == round->sites().end()) continue;
+    open.insert(TaskIdOf(id, round->key(), site));
+    if (std::holds_alternative<Dropped>(status->second)) {
+      if (const Status stepped = Step(*entry, SiteReturned{site}); !stepped.ok()) {
+        log::Debug("site.return_not_taken", {{"site", site.value()}, {"why", MessageOf(stepped)}});
+      }
+    } else if (std::holds_alternative<Pending>(status->second)) {
+      // Asked before; the site knows the task by its id.
+      actions_.emplace_back(id, Dispatch{round->key(), site, round->report_deadline()});
+    }
+  }
+  for (const TaskId& task : greeting.active_tasks) {
+    if (open.contains(task)) continue;
+    v1::CoordinatorMessage message;
+    message.mutable_cancelled()->set_task_id(task.value());
+    message.mutable_cancelled()->set_reason("the task's round is closed");
+    sessions_.FindSite(site)->channel->Send(std::move(message));
+  }
+}
+
+void Engine::SiteIsGone(const SiteId& site) {
+  log::Info("site.disconnected", {{"site", site.value()}});
+  seen_[site].last_seen = parts_.clock.WallNow();
+  StageLastSeen(site);
+  sites_changed_ = true;
+  for (const auto& [id, entry] : jobs_) {
+    const Round* round = entry->machine.round();
+    if (round == nullptr || !std::holds_alternative<Collecting>(round->state())) continue;
+    const auto status = round->sites().find(site);
+    if (status == round->sites().end() || !std::holds_alternative<Pending>(status->second)) {
+      continue;
+    }
+    if (const Status stepped = Step(*entry, SiteDropped{site}); !stepped.ok()) {
+      log::Error("site.drop_not_taken", {{"site", site.value()}, {"why", MessageOf(stepped)}});
+    }
+  }
+}
+
+void Engine::StageLastSeen(const SiteId& site) {
+  batch_.sites[site] = seen_[site];
+  parts_.metrics.connected_sites.Set(static_cast<double>(sessions_.num_connected()));
+}
+
+// Ends sessions whose site is silent or no member any more.
+void Engine::EndLostSessions() {
+  sessions_.KillEnding();
+  const Time now = parts_.clock.Now();
+  const Duration patience = kMissedHeartbeats * parts_.limits.heartbeat_interval;
+  parts_.tasks.CancelSilent(now - patience);
+  std::vector<std::pair<SessionId, Status>> lost;
+  for (const auto& [id, session] : sessions_.all()) {
+    const auto party = parts_.members.Authenticate(*session.certificate, parts_.clock.WallNow());
+    if (!party.ok()) {
+      lost.emplace_back(id, party.status());
+    } else if (now - session.channel->last_heard() > patience) {
+      lost.emplace_back(id, DeadlineExceeded("nothing was heard from site " + session.site.value() +
+                                             " for " + FormatDuration(patience)));
+    }
+  }
+  for (const auto& [id, why] : lost) {
+    log::Warning("site.session_ended",
+                 {{"site", sessions_.Find(id)->site.value()}, {"why", MessageOf(why)}});
+    if (const std::optional<SiteId> site = sessions_.End(id, why)) SiteIsGone(*site);
+  }
+}
+
+// ---------------------------------------------------------------------------- tasks
+
+void Engine::TaskRefused(SessionId id, const TaskId& task, const Refusal& refusal) {
+  const SiteSession* session = sessions_.Find(id);
+  if (session == nullptr) return;
+  const SiteId& site = session->site;
+  const StatusOr<OpenTask> open = parts_.tasks.Find(task, site);
+  if (open.ok()) ReportRefused(*open, refusal);  // Else its round is closed: nothing to decide.
+}
+
+void Engine::ReportRefused(const OpenTask& task, const Refusal& refusal) {
+  JobEntry* entry = Find(task.job);
+  if (entry == nullptr) return;
+  const Status stepped = Step(*entry, SiteRefused{task.round, task.site, refusal});
+  if (!stepped.ok()) return;  // Answered already, or its round is closed.
+  log::Warning("task.refused",
+               {{"job", task.job.value()}, {"site", task.site.value()}, {"code", refusal.code}});
+}
+
+void Engine::Reported(const OpenTask& task, Report report, HeldPayload payload, DoneStatus done) {
+  JobEntry* entry = Find(task.job);
+  Status stepped = entry == nullptr ? FailedPrecondition("the task is not open: its job has ended")
+                                    : Step(*entry, SiteReported{task.round, task.site, report});
+  // Answered when the batch is durable: an ALREADY_EXISTS may speak of a report of this very batch.
+  // The payload is held until then; shared_ptr, since a std::function must be copyable.
+  auto held = std::make_shared<HeldPayload>(std::move(payload));
+  if (stepped.ok()) {
+    batch_.kept.push_back(
+        {task.job, UpdatePrefix(task.round) + task.site.value(), report.payload, held->bytes()});
+    reported_.emplace_back(task.id, std::move(report));
+  }
+  answers_.emplace_back([done = std::move(done), stepped, held](const Status& committed) {
+    done(committed.ok() ? stepped : committed);
+  });
+}
+
+}  // namespace chorale::coordinator

@@ -1,0 +1,161 @@
+#include "coordinator/federation_service.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "coordinator/connect_service.h"
+#include "coordinator/site_messages.h"
+#include "core/chunking.h"
+#include "core/log.h"
+#include "core/rpc/chunks.h"
+#include "core/rpc/status_conversion.h"
+
+namespace chorale::coordinator {
+namespace {
+
+constexpr std::string_view kInvalidUpdate = "INVALID_UPDATE";
+
+// Ends a call that is refused before it begins.
+class RefusedStream final
+    : public grpc::ServerBidiReactor<v1::SiteMessage, v1::CoordinatorMessage> {
+ public:
+  explicit RefusedStream(const Status& why) { Finish(rpc::ToGrpc(why)); }
+  void OnDone() override { delete this; }
+};
+
+// Refuses a repeated report before its payload is read.
+Status CheckNotReported(const OpenTask& task, const Report& report) {
+  if (!task.report.has_value()) return OkStatus();
+  if (task.report->payload == report.payload && task.report->num_examples == report.num_examples) {
+    return AlreadyExists("this very report of site " + task.site.value() + " is already held");
+  }
+  return FailedPrecondition("site " + task.site.value() +
+                            " has reported another result in this round");
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------- Connect
+
+grpc::ServerBidiReactor<v1::SiteMessage, v1::CoordinatorMessage>* FederationService::Connect(
+    grpc::CallbackServerContext* context) {
+  StatusOr<Caller> caller = callers_.Authenticate(*context, v1::PARTY_ROLE_SITE);
+  if (!caller.ok()) {
+    log::Warning("site.refused", {{"why", MessageOf(caller.status())}});
+    return new RefusedStream(caller.status());
+  }
+  return SiteStream::Start(*context, driver_, clock_, SessionId(next_session_++),
+                           {.site = SiteId(caller->party.name),
+                            .certificate = std::move(caller->certificate),
+                            .channel = nullptr,
+                            .greeting = {}});
+}
+
+// ---------------------------------------------------------------------------- FetchBlob
+
+grpc::Status FederationService::FetchBlob(grpc::ServerContext* context,
+                                          const v1::FetchBlobRequest* request,
+                                          grpc::ServerWriter<v1::FetchBlobResponse>* writer) {
+  return rpc::ToGrpc(Fetch(*context, *request, *writer));
+}
+
+Status FederationService::Fetch(grpc::ServerContext& context, const v1::FetchBlobRequest& request,
+                                grpc::ServerWriter<v1::FetchBlobResponse>& writer) {
+  CHORALE_ASSIGN_OR_RETURN(const Caller caller,
+                           callers_.Authenticate(context, v1::PARTY_ROLE_SITE));
+  CHORALE_ASSIGN_OR_RETURN(const crypto::Digest digest,
+                           crypto::DigestFromBytes(AsBytes(request.digest())));
+  CHORALE_ASSIGN_OR_RETURN(TaskTable::Transfer transfer,
+                           tasks_.Begin(TaskId(request.task_id()), SiteId(caller.party.name),
+                                        [&context] { context.TryCancel(); }));
+  const std::optional<crypto::BlobId>& model = transfer.task().model;
+  if (!model.has_value() || model->digest != digest) {
+    return PermissionDenied("the task does not name this blob");
+  }
+  if (request.offset_bytes() % kChunkBytes != 0 || request.offset_bytes() > model->size_bytes) {
+    return InvalidArgument("offset_bytes must be a multiple of 1 MiB within the blob, got " +
+                           std::to_string(request.offset_bytes()));
+  }
+  CHORALE_ASSIGN_OR_RETURN(const PayloadReader payload, payloads_.Find(*model));
+  v1::FetchBlobResponse response;
+  const auto write = [&](v1::Chunk&& chunk) {
+    const std::size_t bytes = chunk.data().size();
+    *response.mutable_chunk() = std::move(chunk);
+    if (!writer.Write(response)) return false;
+    transfer.AddBytesDown(bytes);
+    metrics_.bytes_sent.Increment(static_cast<double>(bytes));
+    return true;
+  };
+  if (const Bytes* bytes = payload.bytes()) return rpc::SendBytes(*bytes, write);
+  return rpc::SendBlob(payload.file(), request.offset_bytes(), write);
+}
+
+// ---------------------------------------------------------------------------- ReportResult
+
+grpc::Status FederationService::ReportResult(grpc::ServerContext* context,
+                                             grpc::ServerReader<v1::ReportResultRequest>* reader,
+                                             v1::ReportResultResponse*) {
+  return rpc::ToGrpc(Receive(*context, *reader));
+}
+
+Status FederationService::Receive(grpc::ServerContext& context,
+                                  grpc::ServerReader<v1::ReportResultRequest>& reader) {
+  CHORALE_ASSIGN_OR_RETURN(const Caller caller,
+                           callers_.Authenticate(context, v1::PARTY_ROLE_SITE));
+  const SiteId site(caller.party.name);
+  const auto cancel = [&context] { context.TryCancel(); };
+  v1::ReportResultRequest request;
+  {
+    CHORALE_ASSIGN_OR_RETURN(const TaskTable::SilentCall silent,
+                             tasks_.BeginSilent(site, clock_.Now(), cancel));
+    if (!reader.Read(&request) || !request.has_header()) {
+      return InvalidArgument("the first part of a report must be its header");
+    }
+  }
+  Report report;
+  OpenTask task;
+  std::optional<HeldPayload> payload;
+  {
+    // Closing the round ends transfers under way. This one is over before the report is told, which
+    // may be what closes the round: the site must still get its answer.
+    CHORALE_ASSIGN_OR_RETURN(const TaskTable::Transfer transfer,
+                             tasks_.Begin(TaskId(request.header().task_id()), site, cancel));
+    task = transfer.task();
+    CHORALE_ASSIGN_OR_RETURN(report, DecodeReportHeader(request.header(), task));
+    CHORALE_RETURN_IF_ERROR(CheckNotReported(task, report));
+    CHORALE_ASSIGN_OR_RETURN(payload, ReceivePayload(task, report, reader));
+    report.bytes_down = transfer.bytes_down();
+  }
+  return driver_.Report(task, report, *std::move(payload));
+}
+
+StatusOr<HeldPayload> FederationService::ReceivePayload(
+    const OpenTask& task, const Report& report,
+    grpc::ServerReader<v1::ReportResultRequest>& reader) {
+  CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, payloads_.Create(report.payload.size_bytes));
+  rpc::ChunkReceiver receiver(report.payload);
+  v1::ReportResultRequest request;
+  while (reader.Read(&request)) {
+    if (!request.has_chunk()) return InvalidArgument("a report has one header, then chunks");
+    const v1::Chunk& chunk = request.chunk();
+    CHORALE_RETURN_IF_ERROR(receiver.Accept(chunk));
+    const ByteSpan piece = AsBytes(chunk.data());
+    const Status sound = CheckPayloadPiece(task, report.num_examples, chunk.offset_bytes(), piece);
+    if (!sound.ok()) {
+      ExcludeSite(task, sound);
+      return sound;
+    }
+    CHORALE_RETURN_IF_ERROR(writer.Append(piece));
+    metrics_.bytes_received.Increment(static_cast<double>(piece.size()));
+  }
+  CHORALE_RETURN_IF_ERROR(receiver.Finish());
+  return std::move(writer).Commit(report.payload);
+}
+
+void FederationService::ExcludeSite(const OpenTask& task, const Status& why) {
+  driver_.Post([task, refusal = Refusal{std::string(kInvalidUpdate), MessageOf(why)}](
+                   Engine& engine) { engine.ReportRefused(task, refusal); });
+}
+
+}  // namespace chorale::coordinator

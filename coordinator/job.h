@@ -1,0 +1,245 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "chorale/v1/federation.pb.h"
+#include "chorale/v1/jobs.pb.h"
+#include "coordinator/round.h"
+#include "core/crypto/blob_digest.h"
+#include "core/ids.h"
+#include "core/status.h"
+#include "core/time.h"
+
+namespace chorale::coordinator {
+
+// What the machine needs of a valid specification.
+struct JobRules {
+  std::uint32_t num_rounds = 1;  // Published training rounds wanted.
+  std::uint32_t min_reports = 1;
+  std::uint32_t max_abandoned = 0;  // Consecutive abandoned rounds that are tolerated.
+  Duration deadline{};              // Of each round, and of waiting for a cohort.
+  bool needs_preparation = false;
+};
+[[nodiscard]] JobRules RulesOf(const v1::JobSpec& spec);
+
+// True for refusals that speak of the moment (docs/reason_codes.md): the site may be asked again in
+// the next round.
+[[nodiscard]] bool IsPassing(const Refusal& refusal);
+
+using Moments = std::vector<v1::FeatureMoments>;  // One per numeric feature, in order.
+
+// ---------------------------------------------------------------------------- events (v1::JobEvent
+// is their codec)
+
+struct JobStarted {
+  crypto::BlobId initial_model;
+};
+struct StartFailed {
+  std::string reason;
+};
+struct CohortSelected {
+  std::vector<SiteId> sites;  // Sorted.
+};
+struct NoCohort {
+  std::string reason;
+};
+struct QuorumImpossible {
+  std::string reason;
+};
+struct SiteReported {
+  RoundKey round;
+  SiteId site;
+  Report report;
+};
+struct SiteRefused {
+  RoundKey round;
+  SiteId site;
+  Refusal refusal;
+};
+struct SiteDropped {
+  SiteId site;
+};
+struct SiteReturned {
+  SiteId site;
+};
+struct DeadlinePassed {};
+struct RoundAggregated {
+  std::variant<crypto::BlobId, Moments>
+      result;  // The next model, or the moments of a preparation round.
+};
+struct AggregationFailed {
+  std::string reason;
+};
+struct CancelRequested {
+  ResearcherId by;
+};
+using JobEvent = std::variant<JobStarted, StartFailed, CohortSelected, NoCohort, QuorumImpossible,
+                              SiteReported, SiteRefused, SiteDropped, SiteReturned, DeadlinePassed,
+                              RoundAggregated, AggregationFailed, CancelRequested>;
+
+// ---------------------------------------------------------------------------- actions
+
+// Make the initial model, then tell JobStarted or StartFailed.
+struct MakeInitialModel {
+  friend bool operator==(const MakeInitialModel&, const MakeInitialModel&) = default;
+};
+// Find a cohort, then tell CohortSelected; or NoCohort at the deadline; or QuorumImpossible.
+struct FindCohort {
+  RoundKey round;
+  friend bool operator==(const FindCohort&, const FindCohort&) = default;
+};
+struct Dispatch {
+  RoundKey round;
+  SiteId site;
+  Time report_deadline;
+  friend bool operator==(const Dispatch&, const Dispatch&) = default;
+};
+// Sum the reports of the running round, then tell RoundAggregated or AggregationFailed.
+struct Aggregate {
+  RoundKey round;
+  friend bool operator==(const Aggregate&, const Aggregate&) = default;
+};
+struct CancelTasks {
+  RoundKey round;
+  std::vector<SiteId> sites;
+  std::string reason;
+  friend bool operator==(const CancelTasks&, const CancelTasks&) = default;
+};
+// No site reports to this round any more: its tasks are closed.
+struct CloseTasks {
+  RoundKey round;
+  friend bool operator==(const CloseTasks&, const CloseTasks&) = default;
+};
+// The round's record is rounds()[index]; the payloads it collected may be removed.
+struct RecordRound {
+  RoundKey round;
+  std::size_t index;
+  friend bool operator==(const RecordRound&, const RecordRound&) = default;
+};
+struct Ended {
+  friend bool operator==(const Ended&, const Ended&) = default;
+};
+using JobAction = std::variant<MakeInitialModel, FindCohort, Dispatch, Aggregate, CancelTasks,
+                               CloseTasks, RecordRound, Ended>;
+
+// ---------------------------------------------------------------------------- states
+
+struct Queued {};
+struct Selecting {
+  RoundKey round;
+  Time since;
+  Time deadline;
+};
+struct Running {
+  Round round;
+};
+struct Completed {};
+struct Failed {
+  std::string reason;
+};
+struct CancelledBy {
+  ResearcherId researcher;
+};
+using JobMachineState = std::variant<Queued, Selecting, Running, Completed, Failed, CancelledBy>;
+
+// One job from submission to its end, as a deterministic state machine around Round:
+//   Queued → Selecting ⇄ Running → Completed | Failed | CancelledBy
+// Round 0, if the rules ask for it, prepares; rounds 1 to num_rounds train. Replaying the same
+// events gives the same state and actions. Not thread-safe: the driver owns it.
+class Job {
+ public:
+  explicit Job(const JobRules& rules) : rules_(rules) {}
+
+  // Applies one event that happened at `now`. Returns the actions to carry out, in order. On error
+  // the state is unchanged: FAILED_PRECONDITION, or what Round::Step says.
+  [[nodiscard]] StatusOr<std::vector<JobAction>> Step(const JobEvent& event, Time now);
+
+  // What the present state asks for: again after a crash. Every action may be repeated.
+  [[nodiscard]] std::vector<JobAction> OutstandingActions() const;
+  // Running: when DeadlinePassed is due. Selecting: when NoCohort is.
+  [[nodiscard]] std::optional<Time> NextDeadline() const;
+
+  [[nodiscard]] const JobMachineState& state() const { return state_; }
+  [[nodiscard]] bool has_ended() const { return state_.index() >= 3; }
+  // The running round, if any.
+  [[nodiscard]] const Round* round() const;
+  [[nodiscard]] const JobRules& rules() const { return rules_; }
+  [[nodiscard]] const std::vector<v1::RoundRecord>& rounds() const { return rounds_; }
+  [[nodiscard]] std::uint32_t num_published() const { return num_published_; }  // Training rounds.
+  // Sites that said no to this job for a reason that lasts: they are not asked again.
+  [[nodiscard]] const std::map<SiteId, Refusal>& refusals() const { return refusals_; }
+  // The global model that the next round starts from; unset before JobStarted.
+  [[nodiscard]] const std::optional<crypto::BlobId>& model() const { return model_; }
+  [[nodiscard]] const Moments& moments() const { return moments_; }
+  [[nodiscard]] std::optional<Time> ended_at() const { return ended_at_; }
+
+ private:
+  // Everything a step changes, so that a failed one changes nothing.
+  struct Transition {
+    JobMachineState next;
+    std::vector<JobAction> actions = {};
+    std::optional<v1::RoundRecord> record = {};
+    std::optional<crypto::BlobId> model = {};
+    std::optional<Moments> moments = {};
+    std::optional<std::pair<SiteId, Refusal>> refusal = {};
+  };
+
+  [[nodiscard]] StatusOr<Transition> On(const Queued& state, const JobStarted& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Queued& state, const StartFailed& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Selecting& state, const CohortSelected& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Selecting& state, const NoCohort& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Selecting& state, const QuorumImpossible& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const SiteReported& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const SiteRefused& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const SiteDropped& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const SiteReturned& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const DeadlinePassed& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const RoundAggregated& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const AggregationFailed& event,
+                                        Time now) const;
+  template <typename State, typename Event>
+  [[nodiscard]] StatusOr<Transition> On(const State& state, const Event& event, Time now) const;
+  // Cancelling means the same in every state but the ended ones.
+  [[nodiscard]] StatusOr<Transition> Cancel(const CancelRequested& event, Time now) const;
+
+  // Steps a copy of the round and follows where it led.
+  [[nodiscard]] StatusOr<Transition> StepRound(const Running& state, const RoundEvent& event,
+                                               Time now) const;
+  [[nodiscard]] Transition AfterPublished(const Round& round, v1::RoundRecord record,
+                                          Time now) const;
+  [[nodiscard]] Transition AfterAbandoned(RoundKey key, v1::RoundRecord record, Time now) const;
+  // Puts `record` on file as part of the transition.
+  [[nodiscard]] Transition Recorded(Transition transition, RoundKey key,
+                                    v1::RoundRecord record) const;
+  [[nodiscard]] Transition Select(RoundKey key, Time now) const;
+  [[nodiscard]] Transition Fail(std::string reason) const;
+  void Commit(Transition transition, Time now);
+
+  JobRules rules_;
+  JobMachineState state_ = Queued{};
+  std::vector<v1::RoundRecord> rounds_;
+  std::map<SiteId, Refusal> refusals_;
+  std::optional<crypto::BlobId> model_;
+  Moments moments_;
+  std::uint32_t num_published_ = 0;
+  std::uint32_t consecutive_abandoned_ = 0;
+  std::optional<Time> ended_at_;
+};
+
+}  // namespace chorale::coordinator

@@ -1,0 +1,149 @@
+#include "coordinator/job_entry.h"
+
+#include <utility>
+#include <variant>
+
+#include "coordinator/aggregation/moments.h"
+#include "coordinator/job_event_codec.h"
+#include "coordinator/round_record.h"
+#include "coordinator/time_codec.h"
+#include "core/rpc/chunks.h"
+#include "data/dataset.h"
+#include "jobs/job_spec.h"
+
+namespace chorale::coordinator {
+namespace {
+
+std::string NamesOfPending(const Round& round) {
+  std::string names;
+  for (const auto& [site, status] : round.sites()) {
+    const bool is_dropped = std::holds_alternative<Dropped>(status);
+    if (!is_dropped && !std::holds_alternative<Pending>(status)) continue;
+    names += (names.empty() ? "" : ", ") + site.value() + (is_dropped ? " (dropped)" : "");
+  }
+  return names;
+}
+
+std::string ReasonOfRound(const Round& round) {
+  const std::string name = round.key().number.value() == 0
+                               ? "the preparation round"
+                               : "round " + std::to_string(round.key().number.value());
+  if (std::holds_alternative<Collecting>(round.state())) {
+    return name + " waits for " + NamesOfPending(round);
+  }
+  return name + ": summing " + std::to_string(round.Contributors().size()) + " reports";
+}
+
+// State and reason by the machine's state.
+void WriteState(const JobEntry& entry, v1::JobSummary& summary) {
+  const JobMachineState& state = entry.machine.state();
+  if (std::holds_alternative<Queued>(state)) {
+    summary.set_state(entry.is_active ? v1::JOB_STATE_RUNNING : v1::JOB_STATE_QUEUED);
+    summary.set_reason(entry.is_active ? "making the initial model"
+                                       : "waits for a running job to end");
+  } else if (std::holds_alternative<Selecting>(state)) {
+    summary.set_state(v1::JOB_STATE_RUNNING);
+    summary.set_reason(entry.wait_reason.empty() ? "selecting a cohort" : entry.wait_reason);
+  } else if (const Round* round = entry.machine.round()) {
+    summary.set_state(v1::JOB_STATE_RUNNING);
+    summary.set_reason(ReasonOfRound(*round));
+    *summary.mutable_current() = ProgressOf(*round);
+  } else if (const auto* failed = std::get_if<Failed>(&state)) {
+    summary.set_state(v1::JOB_STATE_FAILED);
+    summary.set_reason(failed->reason);
+  } else if (const auto* cancelled = std::get_if<CancelledBy>(&state)) {
+    summary.set_state(v1::JOB_STATE_CANCELLED);
+    summary.set_reason("cancelled by " + cancelled->researcher.value());
+  } else {
+    summary.set_state(v1::JOB_STATE_COMPLETED);
+  }
+}
+
+}  // namespace
+
+StatusOr<JobEntry> MakeEntry(StoredSubmission submission, const std::vector<v1::JobEvent>& events) {
+  v1::JobSpec spec;
+  if (!spec.ParseFromString(submission.envelope.spec())) {
+    return InvalidArgument("the specification of job " + submission.id.value() +
+                           " is no JobSpec message");
+  }
+  const std::string context = "job " + submission.id.value();
+  CHORALE_RETURN_IF_ERROR(Annotate(jobs::Validate(spec), context));
+  CHORALE_ASSIGN_OR_RETURN(ParameterLayout layout, jobs::LayoutOf(spec));
+  StatusOr<Job> machine = Replay(RulesOf(spec), events);
+  if (!machine.ok()) return Annotate(machine.status(), context);
+  return JobEntry{.submission = std::move(submission),
+                  .spec = std::move(spec),
+                  .layout = std::move(layout),
+                  .machine = *std::move(machine),
+                  .wait_reason = {}};
+}
+
+v1::JobSummary SummaryOf(const JobEntry& entry) {
+  v1::JobSummary summary;
+  summary.set_job_id(entry.submission.id.value());
+  summary.set_name(entry.spec.name());
+  summary.set_researcher(entry.submission.researcher.value());
+  summary.set_published_rounds(entry.machine.num_published());
+  summary.set_wanted_rounds(entry.spec.rounds().count());
+  *summary.mutable_submitted_at() = ToProto(entry.submission.submitted_at);
+  if (entry.machine.ended_at().has_value()) {
+    *summary.mutable_ended_at() = ToProto(*entry.machine.ended_at());
+  }
+  WriteState(entry, summary);
+  return summary;
+}
+
+std::string UpdatePrefix(RoundKey round) {
+  return "update/" + std::to_string(round.number.value()) + "/" + std::to_string(round.attempt) +
+         "/";
+}
+
+std::string ModelPrefix(std::uint32_t round) { return "model/" + std::to_string(round) + "/"; }
+
+v1::Task MakeTask(const JobEntry& entry, const Dispatch& dispatch) {
+  v1::Task task;
+  task.set_task_id(TaskIdOf(entry.submission.id, dispatch.round, dispatch.site).value());
+  task.set_job_id(entry.submission.id.value());
+  task.set_round(dispatch.round.number.value());
+  *task.mutable_job() = entry.submission.envelope;
+  *task.mutable_report_deadline() = ToProto(dispatch.report_deadline);
+  if (dispatch.round.number.value() == 0) {
+    task.mutable_preparation();
+    return task;
+  }
+  v1::TrainingTask& training = *task.mutable_training();
+  if (entry.machine.model().has_value()) {
+    *training.mutable_global_model() = rpc::ToProto(*entry.machine.model());
+  }
+  for (const v1::FeatureMoments& moments : entry.machine.moments()) {
+    *training.add_moments() = moments;
+  }
+  return task;
+}
+
+OpenTask MakeOpenTask(const JobEntry& entry, const SiteId& site) {
+  const Round& round = *entry.machine.round();
+  OpenTask task{.id = TaskIdOf(entry.submission.id, round.key(), site),
+                .job = entry.submission.id,
+                .round = round.key(),
+                .site = site,
+                .payload_bytes = 0,
+                .metrics = {},
+                .model = {},
+                .report = {}};
+  if (round.key().number.value() == 0) {
+    task.payload_bytes = MomentPayloadBytes(data::NumNumericFeatures(entry.spec.data()));
+  } else {
+    task.payload_bytes = entry.layout.size_bytes();
+    task.metrics = {entry.spec.training().metrics().begin(), entry.spec.training().metrics().end()};
+    task.model = entry.machine.model();
+  }
+  const auto status = round.sites().find(site);
+  if (status != round.sites().end()) {
+    if (const auto* report = std::get_if<Report>(&status->second)) task.report = *report;
+  }
+  return task;
+}
+
+}  // namespace chorale::coordinator

@@ -1,0 +1,170 @@
+#include "coordinator/job_event_codec.h"
+
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "coordinator/time_codec.h"
+#include "core/rpc/chunks.h"
+
+namespace chorale::coordinator {
+namespace {
+
+void Write(const JobStarted& event, v1::JobEvent& out) {
+  *out.mutable_started()->mutable_initial_model() = rpc::ToProto(event.initial_model);
+}
+void Write(const StartFailed& event, v1::JobEvent& out) {
+  out.mutable_start_failed()->set_reason(event.reason);
+}
+void Write(const CohortSelected& event, v1::JobEvent& out) {
+  v1::CohortSelected& cohort = *out.mutable_cohort_selected();
+  for (const SiteId& site : event.sites) cohort.add_sites(site.value());
+}
+void Write(const NoCohort& event, v1::JobEvent& out) {
+  out.mutable_no_cohort()->set_reason(event.reason);
+}
+void Write(const QuorumImpossible& event, v1::JobEvent& out) {
+  out.mutable_quorum_impossible()->set_reason(event.reason);
+}
+void Write(const SiteReported& event, v1::JobEvent& out) {
+  v1::SiteReported& reported = *out.mutable_site_reported();
+  reported.set_site(event.site.value());
+  reported.set_round(event.round.number.value());
+  reported.set_attempt(event.round.attempt);
+  *reported.mutable_payload() = rpc::ToProto(event.report.payload);
+  reported.set_num_examples(event.report.num_examples);
+  for (const v1::MetricValue& metric : event.report.metrics) *reported.add_metrics() = metric;
+  reported.set_bytes_down(event.report.bytes_down);
+}
+void Write(const SiteRefused& event, v1::JobEvent& out) {
+  v1::SiteRefusedTask& refused = *out.mutable_site_refused();
+  refused.set_site(event.site.value());
+  refused.set_round(event.round.number.value());
+  refused.set_attempt(event.round.attempt);
+  refused.set_code(event.refusal.code);
+  refused.set_message(event.refusal.message);
+}
+void Write(const SiteDropped& event, v1::JobEvent& out) {
+  out.mutable_site_dropped()->set_site(event.site.value());
+}
+void Write(const SiteReturned& event, v1::JobEvent& out) {
+  out.mutable_site_returned()->set_site(event.site.value());
+}
+void Write(const DeadlinePassed&, v1::JobEvent& out) { out.mutable_deadline_passed(); }
+void Write(const RoundAggregated& event, v1::JobEvent& out) {
+  v1::RoundAggregated& aggregated = *out.mutable_aggregated();
+  if (const auto* model = std::get_if<crypto::BlobId>(&event.result)) {
+    *aggregated.mutable_model() = rpc::ToProto(*model);
+    return;
+  }
+  v1::MomentsResult& result = *aggregated.mutable_moments();
+  for (const v1::FeatureMoments& moments : std::get<Moments>(event.result)) {
+    *result.add_moments() = moments;
+  }
+}
+void Write(const AggregationFailed& event, v1::JobEvent& out) {
+  out.mutable_aggregation_failed()->set_reason(event.reason);
+}
+void Write(const CancelRequested& event, v1::JobEvent& out) {
+  out.mutable_cancel_requested()->set_researcher(event.by.value());
+}
+
+StatusOr<JobEvent> Read(const v1::SiteReported& reported) {
+  CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId payload, rpc::FromProto(reported.payload()));
+  return SiteReported{.round = {RoundNumber(reported.round()), reported.attempt()},
+                      .site = SiteId(reported.site()),
+                      .report = {.payload = payload,
+                                 .num_examples = reported.num_examples(),
+                                 .metrics = {reported.metrics().begin(), reported.metrics().end()},
+                                 .bytes_down = reported.bytes_down()}};
+}
+
+StatusOr<JobEvent> Read(const v1::RoundAggregated& aggregated) {
+  switch (aggregated.result_case()) {
+    case v1::RoundAggregated::kModel: {
+      CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId model, rpc::FromProto(aggregated.model()));
+      return RoundAggregated{model};
+    }
+    case v1::RoundAggregated::kMoments:
+      return RoundAggregated{
+          Moments(aggregated.moments().moments().begin(), aggregated.moments().moments().end())};
+    case v1::RoundAggregated::RESULT_NOT_SET:
+      break;
+  }
+  return DataLoss("a stored aggregate has no result");
+}
+
+StatusOr<JobEvent> Read(const v1::JobEvent& event) {
+  switch (event.event_case()) {
+    case v1::JobEvent::kStarted: {
+      CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId model,
+                               rpc::FromProto(event.started().initial_model()));
+      return JobStarted{model};
+    }
+    case v1::JobEvent::kCohortSelected: {
+      CohortSelected selected;
+      for (const std::string& site : event.cohort_selected().sites()) {
+        selected.sites.emplace_back(site);
+      }
+      return selected;
+    }
+    case v1::JobEvent::kNoCohort:
+      return NoCohort{event.no_cohort().reason()};
+    case v1::JobEvent::kSiteReported:
+      return Read(event.site_reported());
+    case v1::JobEvent::kSiteRefused:
+      return SiteRefused{
+          .round = {RoundNumber(event.site_refused().round()), event.site_refused().attempt()},
+          .site = SiteId(event.site_refused().site()),
+          .refusal = {event.site_refused().code(), event.site_refused().message()}};
+    case v1::JobEvent::kSiteDropped:
+      return SiteDropped{SiteId(event.site_dropped().site())};
+    case v1::JobEvent::kSiteReturned:
+      return SiteReturned{SiteId(event.site_returned().site())};
+    case v1::JobEvent::kDeadlinePassed:
+      return DeadlinePassed{};
+    case v1::JobEvent::kAggregated:
+      return Read(event.aggregated());
+    case v1::JobEvent::kAggregationFailed:
+      return AggregationFailed{event.aggregation_failed().reason()};
+    case v1::JobEvent::kCancelRequested:
+      return CancelRequested{ResearcherId(event.cancel_requested().researcher())};
+    case v1::JobEvent::kStartFailed:
+      return StartFailed{event.start_failed().reason()};
+    case v1::JobEvent::kQuorumImpossible:
+      return QuorumImpossible{event.quorum_impossible().reason()};
+    case v1::JobEvent::EVENT_NOT_SET:
+      break;
+  }
+  return DataLoss("a stored event is of no kind that this version knows");
+}
+
+}  // namespace
+
+v1::JobEvent Encode(const JobEvent& event, Time time) {
+  v1::JobEvent out;
+  out.set_time_us(ToMicros(time));
+  std::visit([&](const auto& e) { Write(e, out); }, event);
+  return out;
+}
+
+StatusOr<TimedEvent> Decode(const v1::JobEvent& event) {
+  StatusOr<JobEvent> decoded = Read(event);
+  if (!decoded.ok()) return DataLoss(MessageOf(decoded.status()));
+  return TimedEvent{*std::move(decoded), FromMicros(event.time_us())};
+}
+
+StatusOr<Job> Replay(const JobRules& rules, const std::vector<v1::JobEvent>& events) {
+  Job job(rules);
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    CHORALE_ASSIGN_OR_RETURN(const TimedEvent timed, Decode(events[i]));
+    if (const auto actions = job.Step(timed.event, timed.time); !actions.ok()) {
+      return DataLoss("stored event " + std::to_string(i + 1) + " of " +
+                      std::to_string(events.size()) +
+                      " does not follow from the ones before it: " + MessageOf(actions.status()));
+    }
+  }
+  return job;
+}
+
+}  // namespace chorale::coordinator

@@ -1,0 +1,197 @@
+#include "coordinator/jobs_service.h"
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "coordinator/manifest.h"
+#include "coordinator/watch_service.h"
+#include "core/rpc/chunks.h"
+#include "core/rpc/status_conversion.h"
+#include "jobs/signed_job.h"
+
+namespace chorale::coordinator {
+namespace {
+
+constexpr std::uint32_t kDefaultLimit = 100;
+constexpr std::uint32_t kMostListed = 1000;
+constexpr std::size_t kLeastKeyChars = 16;
+constexpr std::size_t kMostKeyChars = 64;
+constexpr std::size_t kMaxListBytes = 3u << 20;  // Below the clients' limit of a message.
+constexpr std::size_t kMaxListedReasonChars = 1000;
+constexpr int kMaxPulls = 16;
+constexpr int kMaxPullsOfOne = 4;
+
+Status CheckIdempotencyKey(const std::string& key) {
+  const auto is_allowed = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  };
+  if (key.size() >= kLeastKeyChars && key.size() <= kMostKeyChars &&
+      std::all_of(key.begin(), key.end(), is_allowed)) {
+    return OkStatus();
+  }
+  return InvalidArgument("idempotency_key must be 16 to 64 characters of [A-Za-z0-9-]");
+}
+
+// A list keeps its jobs and loses details, which ShowJob tells.
+void Shorten(v1::ListJobsResponse& response) {
+  for (v1::JobSummary& job : *response.mutable_jobs()) {
+    job.clear_current();
+    if (job.reason().size() > kMaxListedReasonChars) {
+      job.set_reason("see the job itself: the reason is too long for a list");
+    }
+  }
+}
+
+// Answers for a call that is refused before it begins.
+class RefusedWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse> {
+ public:
+  explicit RefusedWatch(const Status& why) { Finish(rpc::ToGrpc(why)); }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace
+
+// ---------------------------------------------------------------------------- SubmitJob, CancelJob
+
+StatusOr<Submission> JobsService::Decode(const Caller& caller,
+                                         const v1::SubmitJobRequest& request) const {
+  CHORALE_RETURN_IF_ERROR(CheckIdempotencyKey(request.idempotency_key()));
+  CHORALE_ASSIGN_OR_RETURN(
+      jobs::VerifiedJob job,
+      jobs::VerifySignedJob(request.job(), coordinator_.root(), clock_.WallNow()));
+  CHORALE_ASSIGN_OR_RETURN(const crypto::Certificate signer,
+                           crypto::Certificate::FromPem(request.job().certificate()));
+  if (signer.fingerprint() != caller.certificate->fingerprint()) {
+    return PermissionDenied("the job is signed under another certificate than the caller's");
+  }
+  return Submission{.researcher = ResearcherId(caller.party.name),
+                    .idempotency_key = request.idempotency_key(),
+                    .envelope = request.job(),
+                    .spec = std::move(job.spec)};
+}
+
+grpc::Status JobsService::SubmitJob(grpc::ServerContext* context,
+                                    const v1::SubmitJobRequest* request,
+                                    v1::SubmitJobResponse* response) {
+  const StatusOr<Caller> caller = Researcher(*context);
+  if (!caller.ok()) return rpc::ToGrpc(caller.status());
+  const StatusOr<Submission> submission = Decode(*caller, *request);
+  if (!submission.ok()) return rpc::ToGrpc(submission.status());
+  const StatusOr<JobId> id = driver_.Submit(*submission);
+  if (!id.ok()) return rpc::ToGrpc(id.status());
+  response->set_job_id(id->value());
+  return grpc::Status::OK;
+}
+
+grpc::Status JobsService::CancelJob(grpc::ServerContext* context,
+                                    const v1::CancelJobRequest* request,
+                                    v1::CancelJobResponse* response) {
+  const StatusOr<Caller> caller = Researcher(*context);
+  if (!caller.ok()) return rpc::ToGrpc(caller.status());
+  StatusOr<v1::JobSummary> summary =
+      driver_.Cancel(JobId(request->job_id()), ResearcherId(caller->party.name));
+  if (!summary.ok()) return rpc::ToGrpc(summary.status());
+  *response->mutable_job() = *std::move(summary);
+  return grpc::Status::OK;
+}
+
+// ---------------------------------------------------------------------------- questions
+
+grpc::Status JobsService::ListJobs(grpc::ServerContext* context, const v1::ListJobsRequest* request,
+                                   v1::ListJobsResponse* response) {
+  const StatusOr<Caller> caller = Researcher(*context);
+  if (!caller.ok()) return rpc::ToGrpc(caller.status());
+  if (request->limit() > kMostListed) {
+    return rpc::ToGrpc(
+        InvalidArgument("limit must be in [0, 1000], got " + std::to_string(request->limit())));
+  }
+  const std::uint32_t limit = request->limit() == 0 ? kDefaultLimit : request->limit();
+  StatusOr<std::vector<v1::JobSummary>> jobs = driver_.Ask<std::vector<v1::JobSummary>>(
+      [limit](Engine& engine) { return engine.List(limit); });
+  if (!jobs.ok()) return rpc::ToGrpc(jobs.status());
+  for (v1::JobSummary& job : *jobs) *response->add_jobs() = std::move(job);
+  if (response->ByteSizeLong() > kMaxListBytes) Shorten(*response);
+  return grpc::Status::OK;
+}
+
+grpc::Status JobsService::ShowJob(grpc::ServerContext* context, const v1::ShowJobRequest* request,
+                                  v1::ShowJobResponse* response) {
+  const StatusOr<Caller> caller = Researcher(*context);
+  if (!caller.ok()) return rpc::ToGrpc(caller.status());
+  StatusOr<v1::ShowJobResponse> shown = driver_.Ask<v1::ShowJobResponse>(
+      [id = JobId(request->job_id())](Engine& engine) { return engine.Show(id); });
+  if (!shown.ok()) return rpc::ToGrpc(shown.status());
+  *response = *std::move(shown);
+  return grpc::Status::OK;
+}
+
+grpc::ServerWriteReactor<v1::WatchJobResponse>* JobsService::WatchJob(
+    grpc::CallbackServerContext* context, const v1::WatchJobRequest* request) {
+  const StatusOr<Caller> caller = Researcher(*context);
+  if (!caller.ok()) return new RefusedWatch(caller.status());
+  return WatchStream::Start(driver_, JobId(request->job_id()));
+}
+
+grpc::Status JobsService::ListSites(grpc::ServerContext* context, const v1::ListSitesRequest*,
+                                    v1::ListSitesResponse* response) {
+  const StatusOr<Caller> caller = Researcher(*context);
+  if (!caller.ok()) return rpc::ToGrpc(caller.status());
+  StatusOr<std::vector<v1::SiteSummary>> sites = driver_.Ask<std::vector<v1::SiteSummary>>(
+      [](Engine& engine) -> StatusOr<std::vector<v1::SiteSummary>> { return engine.Sites(); });
+  if (!sites.ok()) return rpc::ToGrpc(sites.status());
+  for (v1::SiteSummary& site : *sites) *response->add_sites() = std::move(site);
+  if (response->ByteSizeLong() > kMaxListBytes) {
+    for (v1::SiteSummary& site : *response->mutable_sites()) site.clear_datasets();
+  }
+  return grpc::Status::OK;
+}
+
+// ---------------------------------------------------------------------------- PullModel
+
+grpc::Status JobsService::PullModel(grpc::ServerContext* context,
+                                    const v1::PullModelRequest* request,
+                                    grpc::ServerWriter<v1::PullModelResponse>* writer) {
+  const StatusOr<Caller> caller = Researcher(*context);
+  if (!caller.ok()) return rpc::ToGrpc(caller.status());
+  return rpc::ToGrpc(
+      WithinLimits(caller->party.name, [&] { return Pull(JobId(request->job_id()), *writer); }));
+}
+
+Status JobsService::WithinLimits(const std::string& researcher,
+                                 const std::function<Status()>& pull) {
+  {
+    const std::scoped_lock lock(pulls_mutex_);
+    int total = 0;
+    for (const auto& [name, count] : pulls_) total += count;
+    const auto own = pulls_.find(researcher);
+    if (total >= kMaxPulls || (own != pulls_.end() && own->second >= kMaxPullsOfOne)) {
+      return ResourceExhausted("too many models are being pulled: try again");
+    }
+    ++pulls_[researcher];
+  }
+  const Status pulled = pull();
+  const std::scoped_lock lock(pulls_mutex_);
+  if (--pulls_[researcher] == 0) pulls_.erase(researcher);
+  return pulled;
+}
+
+Status JobsService::Pull(const JobId& id, grpc::ServerWriter<v1::PullModelResponse>& writer) {
+  CHORALE_ASSIGN_OR_RETURN(
+      const ModelSnapshot model,
+      driver_.Ask<ModelSnapshot>([id](Engine& engine) { return engine.FindModel(id); }));
+  v1::PullModelResponse response;
+  *response.mutable_header() = MakePullHeader(model.entry, model.id, coordinator_);
+  if (!writer.Write(response)) return Unavailable("the caller is gone");
+  const auto write = [&](v1::Chunk&& chunk) {
+    metrics_.bytes_sent.Increment(static_cast<double>(chunk.data().size()));
+    *response.mutable_chunk() = std::move(chunk);
+    return writer.Write(response);
+  };
+  if (const Bytes* bytes = model.reader.bytes()) return rpc::SendBytes(*bytes, write);
+  return rpc::SendBlob(model.reader.file(), 0, write);
+}
+
+}  // namespace chorale::coordinator

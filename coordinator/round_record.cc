@@ -1,0 +1,100 @@
+#include "coordinator/round_record.h"
+
+#include <map>
+#include <utility>
+#include <variant>
+
+#include "coordinator/time_codec.h"
+
+namespace chorale::coordinator {
+namespace {
+
+v1::SiteProgress ProgressOf(const SiteId& site, const SiteStatus& status) {
+  v1::SiteProgress progress;
+  progress.set_site(site.value());
+  if (std::holds_alternative<Pending>(status)) {
+    progress.set_state(v1::SITE_STATE_PENDING);
+  } else if (std::holds_alternative<Report>(status)) {
+    progress.set_state(v1::SITE_STATE_REPORTED);
+  } else if (std::holds_alternative<Dropped>(status)) {
+    progress.set_state(v1::SITE_STATE_DROPPED);
+    progress.set_reason("connection lost");
+  } else if (const auto* refusal = std::get_if<Refusal>(&status)) {
+    progress.set_state(v1::SITE_STATE_REFUSED);
+    progress.set_reason_code(refusal->code);
+    progress.set_reason(refusal->message);
+  } else {
+    progress.set_state(v1::SITE_STATE_STRAGGLER);
+    progress.set_reason("did not report by the deadline");
+  }
+  return progress;
+}
+
+// Means over the contributing sites.
+class MetricMeans {
+ public:
+  void Add(const v1::MetricValue& metric) {
+    Sum& sum = sums_[{metric.kind(), metric.split()}];
+    sum.weighted += metric.value() * static_cast<double>(metric.num_examples());
+    sum.num_examples += metric.num_examples();
+  }
+
+  void WriteTo(v1::RoundRecord& record) const {
+    for (const auto& [key, sum] : sums_) {
+      if (sum.num_examples == 0) continue;
+      v1::MetricValue& metric = *record.add_metrics();
+      metric.set_kind(key.first);
+      metric.set_split(key.second);
+      metric.set_value(sum.weighted / static_cast<double>(sum.num_examples));
+      metric.set_num_examples(sum.num_examples);
+    }
+  }
+
+ private:
+  struct Sum {
+    double weighted = 0;
+    std::uint64_t num_examples = 0;
+  };
+  std::map<std::pair<v1::MetricKind, v1::Split>, Sum> sums_;
+};
+
+}  // namespace
+
+const char* PhaseOf(RoundNumber number) { return number.value() == 0 ? "preparation" : "training"; }
+
+v1::RoundProgress ProgressOf(const Round& round) {
+  v1::RoundProgress progress;
+  progress.set_round(round.key().number.value());
+  progress.set_phase(PhaseOf(round.key().number));
+  for (const auto& [site, status] : round.sites()) {
+    *progress.add_sites() = ProgressOf(site, status);
+  }
+  *progress.mutable_report_deadline() = ToProto(round.report_deadline());
+  return progress;
+}
+
+v1::RoundRecord RecordOf(const Round& round, Time ended_at) {
+  v1::RoundRecord record;
+  record.set_round(round.key().number.value());
+  record.set_phase(PhaseOf(round.key().number));
+  record.set_published(std::holds_alternative<Published>(round.state()));
+  if (const auto* abandoned = std::get_if<Abandoned>(&round.state())) {
+    record.set_reason(abandoned->reason);
+  }
+  *record.mutable_started_at() = ToProto(round.started_at());
+  *record.mutable_ended_at() = ToProto(ended_at);
+  MetricMeans means;
+  for (const auto& [site, status] : round.sites()) {
+    *record.add_sites() = ProgressOf(site, status);
+    const auto* report = std::get_if<Report>(&status);
+    if (report == nullptr) continue;
+    for (const v1::MetricValue& metric : report->metrics) means.Add(metric);
+    record.set_num_examples(record.num_examples() + report->num_examples);
+    record.set_bytes_up(record.bytes_up() + report->payload.size_bytes);
+    record.set_bytes_down(record.bytes_down() + report->bytes_down);
+  }
+  means.WriteTo(record);
+  return record;
+}
+
+}  // namespace chorale::coordinator

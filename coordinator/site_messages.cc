@@ -1,0 +1,160 @@
+#include "coordinator/site_messages.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "coordinator/aggregation/moments.h"
+#include "core/rpc/chunks.h"
+
+namespace chorale::coordinator {
+namespace {
+
+constexpr int kMaxDatasets = 256;
+constexpr int kMaxActiveTasks = 64;
+constexpr std::size_t kMaxVersionChars = 64;
+constexpr std::size_t kMaxTaskIdChars = 128;
+constexpr std::size_t kMaxCodeChars = 64;
+constexpr std::size_t kMaxMessageChars = 512;
+constexpr std::uint64_t kMaxExamples = 1'000'000'000'000;
+constexpr std::int64_t kMicrosPerSecond = 1'000'000;
+constexpr std::int64_t kMaxSeconds = 253'402'300'799;  // The end of the year 9999.
+
+Status CheckLength(std::string_view field, std::size_t size, std::size_t most) {
+  if (size >= 1 && size <= most) return OkStatus();
+  return InvalidArgument(std::string(field) + " must have 1 to " + std::to_string(most) +
+                         " characters, got " + std::to_string(size));
+}
+
+bool IsPrintable(char c) { return c >= 0x20 && c <= 0x7e; }
+
+Status CheckPrintable(std::string_view field, const std::string& text, std::size_t most) {
+  CHORALE_RETURN_IF_ERROR(CheckLength(field, text.size(), most));
+  if (std::all_of(text.begin(), text.end(), IsPrintable)) return OkStatus();
+  return InvalidArgument(std::string(field) + " must be printable ASCII");
+}
+
+StatusOr<SiteStatement> Read(const v1::SiteHello& hello) {
+  CHORALE_RETURN_IF_ERROR(
+      CheckPrintable("hello.agent_version", hello.agent_version(), kMaxVersionChars));
+  if (hello.datasets_size() > kMaxDatasets) {
+    return InvalidArgument("hello.datasets must name at most 256 datasets, got " +
+                           std::to_string(hello.datasets_size()));
+  }
+  if (hello.active_tasks_size() > kMaxActiveTasks) {
+    return InvalidArgument("hello.active_tasks must name at most 64 tasks, got " +
+                           std::to_string(hello.active_tasks_size()));
+  }
+  SiteGreeting greeting{.agent_version = hello.agent_version(),
+                        .datasets = {hello.datasets().begin(), hello.datasets().end()},
+                        .active_tasks = {},
+                        .clock = {}};
+  for (const std::string& dataset : greeting.datasets) {
+    CHORALE_RETURN_IF_ERROR(ValidateName("hello.datasets", dataset));
+  }
+  for (const std::string& task : hello.active_tasks()) {
+    CHORALE_RETURN_IF_ERROR(CheckPrintable("hello.active_tasks", task, kMaxTaskIdChars));
+    greeting.active_tasks.emplace_back(task);
+  }
+  if (hello.has_clock() && hello.clock().seconds() >= 0 && hello.clock().seconds() <= kMaxSeconds) {
+    greeting.clock = Time(Duration(hello.clock().seconds() * kMicrosPerSecond));
+  }
+  return greeting;
+}
+
+StatusOr<SiteStatement> Read(const v1::TaskRefused& refused) {
+  CHORALE_RETURN_IF_ERROR(CheckPrintable("refused.task_id", refused.task_id(), kMaxTaskIdChars));
+  CHORALE_RETURN_IF_ERROR(CheckPrintable("refused.code", refused.code(), kMaxCodeChars));
+  if (refused.message().size() > kMaxMessageChars) {
+    return InvalidArgument("refused.message must have at most 512 characters, got " +
+                           std::to_string(refused.message().size()));
+  }
+  Refusal refusal{refused.code(), refused.message()};
+  for (char& c : refusal.message) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) c = ' ';
+  }
+  return SiteTaskRefused{TaskId(refused.task_id()), std::move(refusal)};
+}
+
+Status CheckMetrics(const v1::ReportHeader& header, const OpenTask& task) {
+  std::set<std::pair<int, int>> asked;
+  for (const v1::MetricSpec& spec : task.metrics) asked.emplace(spec.kind(), spec.split());
+  for (const v1::MetricValue& metric : header.metrics()) {
+    if (asked.erase({metric.kind(), metric.split()}) == 0) {
+      return InvalidArgument("metrics must hold only what the job asked for, each once");
+    }
+    if (!std::isfinite(metric.value())) return InvalidArgument("metrics must be finite");
+    if (metric.num_examples() > kMaxExamples) {
+      return InvalidArgument("metrics.num_examples must be at most 10^12, got " +
+                             std::to_string(metric.num_examples()));
+    }
+  }
+  return OkStatus();
+}
+
+// A float32 is finite unless all bits of its exponent are set.
+bool AllFiniteFloats(ByteSpan bytes) {
+  constexpr std::uint32_t kExponent = 0x7f800000;
+  std::uint32_t found = 0;
+  for (std::size_t i = 0; i + sizeof(float) <= bytes.size(); i += sizeof(float)) {
+    std::uint32_t bits;
+    std::memcpy(&bits, bytes.data() + i, sizeof(bits));
+    found |= static_cast<std::uint32_t>((bits & kExponent) == kExponent);
+  }
+  return found == 0;
+}
+
+}  // namespace
+
+StatusOr<SiteStatement> Decode(const v1::SiteMessage& message) {
+  switch (message.message_case()) {
+    case v1::SiteMessage::kHello:
+      return Read(message.hello());
+    case v1::SiteMessage::kHeartbeat:
+      return SiteAlive{};
+    case v1::SiteMessage::kAccepted:
+      CHORALE_RETURN_IF_ERROR(
+          CheckLength("accepted.task_id", message.accepted().task_id().size(), kMaxTaskIdChars));
+      return SiteAlive{};
+    case v1::SiteMessage::kRefused:
+      return Read(message.refused());
+    case v1::SiteMessage::kProgress:
+      CHORALE_RETURN_IF_ERROR(
+          CheckLength("progress.task_id", message.progress().task_id().size(), kMaxTaskIdChars));
+      return SiteAlive{};
+    case v1::SiteMessage::MESSAGE_NOT_SET:
+      return SiteAlive{};  // A kind that a newer agent knows: the site is alive.
+  }
+  return SiteAlive{};
+}
+
+StatusOr<Report> DecodeReportHeader(const v1::ReportHeader& header, const OpenTask& task) {
+  CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId payload, rpc::FromProto(header.payload()));
+  if (payload.size_bytes != task.payload_bytes) {
+    return InvalidArgument("payload.size_bytes must be " + std::to_string(task.payload_bytes) +
+                           ", got " + std::to_string(payload.size_bytes));
+  }
+  if (header.num_examples() < 1 || header.num_examples() > kMaxExamples) {
+    return InvalidArgument("num_examples must be in [1, 10^12], got " +
+                           std::to_string(header.num_examples()));
+  }
+  CHORALE_RETURN_IF_ERROR(CheckMetrics(header, task));
+  return Report{.payload = payload,
+                .num_examples = header.num_examples(),
+                .metrics = {header.metrics().begin(), header.metrics().end()},
+                .bytes_down = 0};
+}
+
+Status CheckPayloadPiece(const OpenTask& task, std::uint64_t num_examples,
+                         std::uint64_t offset_bytes, ByteSpan piece) {
+  if (!task.model.has_value()) return CheckMomentSums(piece, num_examples);
+  if (AllFiniteFloats(piece)) return OkStatus();
+  return InvalidArgument("the update must be finite: a value after byte " +
+                         std::to_string(offset_bytes) + " is infinite or no number");
+}
+
+}  // namespace chorale::coordinator

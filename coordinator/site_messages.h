@@ -1,0 +1,38 @@
+#pragma once
+
+#include <variant>
+
+#include "chorale/v1/federation.pb.h"
+#include "coordinator/round.h"
+#include "coordinator/site_sessions.h"
+#include "coordinator/task_table.h"
+#include "core/crypto/blob_digest.h"
+#include "core/status.h"
+
+// What sites send, checked: bounds first, then types. Every message comes from outside.
+namespace chorale::coordinator {
+
+struct SiteAlive {};  // A heartbeat, or something else that needs no answer.
+struct SiteTaskRefused {
+  TaskId task;
+  Refusal refusal;
+};
+using SiteStatement = std::variant<SiteGreeting, SiteAlive, SiteTaskRefused>;
+
+// INVALID_ARGUMENT names the field at fault. Control characters in a refusal's message become
+// spaces.
+[[nodiscard]] StatusOr<SiteStatement> Decode(const v1::SiteMessage& message);
+
+// A report's header as `task` demands it: the payload has the exact size, examples are counted,
+// metrics are finite and only those asked for, each once. INVALID_ARGUMENT names the field at
+// fault.
+[[nodiscard]] StatusOr<Report> DecodeReportHeader(const v1::ReportHeader& header,
+                                                  const OpenTask& task);
+
+// Checks one piece of a report's payload as it comes: numbers must be finite. INVALID_ARGUMENT
+// names the place. The sums of a preparation round are checked against `num_examples`; they come in
+// one piece.
+[[nodiscard]] Status CheckPayloadPiece(const OpenTask& task, std::uint64_t num_examples,
+                                       std::uint64_t offset_bytes, ByteSpan piece);
+
+}  // namespace chorale::coordinator

@@ -1,0 +1,126 @@
+#include "coordinator/task_table.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <string>
+#include <utility>
+
+namespace chorale::coordinator {
+namespace {
+
+// A retry may come before the connection of the first attempt is known to be dead.
+constexpr std::size_t kMaxTransfersOfTask = 2;
+constexpr std::ptrdiff_t kMaxSilentCalls = 16;  // Of one site.
+
+}  // namespace
+
+TaskId TaskIdOf(const JobId& job, RoundKey round, const SiteId& site) {
+  return TaskId(job.value() + "/" + std::to_string(round.number.value()) + "/" +
+                std::to_string(round.attempt) + "/" + site.value());
+}
+
+TaskTable::Transfer::Transfer(TaskTable& table, std::shared_ptr<Entry> entry,
+                              std::list<std::function<void()>>::iterator cancel)
+    : table_(&table), entry_(std::move(entry)), cancel_(cancel), task_(entry_->task) {}
+
+TaskTable::Transfer::Transfer(Transfer&& other) noexcept
+    : table_(std::exchange(other.table_, nullptr)),
+      entry_(std::move(other.entry_)),
+      cancel_(other.cancel_),
+      task_(std::move(other.task_)) {}
+
+TaskTable::Transfer::~Transfer() {
+  if (table_ == nullptr) return;
+  const std::scoped_lock lock(table_->mutex_);
+  entry_->cancels.erase(cancel_);
+  --table_->num_transfers_;
+}
+
+void TaskTable::Transfer::AddBytesDown(std::uint64_t bytes) { entry_->bytes_down += bytes; }
+
+std::uint64_t TaskTable::Transfer::bytes_down() const { return entry_->bytes_down; }
+
+TaskTable::SilentCall::SilentCall(SilentCall&& other) noexcept
+    : table_(std::exchange(other.table_, nullptr)), record_(other.record_) {}
+
+TaskTable::SilentCall::~SilentCall() {
+  if (table_ == nullptr) return;
+  const std::scoped_lock lock(table_->mutex_);
+  table_->silent_.erase(record_);
+}
+
+StatusOr<TaskTable::SilentCall> TaskTable::BeginSilent(const SiteId& site, Time now,
+                                                       std::function<void()> cancel) {
+  const std::scoped_lock lock(mutex_);
+  const auto count = std::count_if(silent_.begin(), silent_.end(),
+                                   [&](const auto& call) { return call.site == site; });
+  if (count >= kMaxSilentCalls) {
+    return ResourceExhausted("too many calls that say nothing: try again");
+  }
+  silent_.push_back({site, now, std::move(cancel)});
+  return SilentCall(*this, std::prev(silent_.end()));
+}
+
+void TaskTable::CancelSilent(Time since) {
+  const std::scoped_lock lock(mutex_);
+  for (const SilentCall::Record& call : silent_) {
+    if (call.since < since) call.cancel();
+  }
+}
+
+void TaskTable::Open(OpenTask task) {
+  const std::scoped_lock lock(mutex_);
+  std::shared_ptr<Entry>& entry = entries_[task.id];
+  if (entry == nullptr) entry = std::make_shared<Entry>();
+  entry->task = std::move(task);
+}
+
+void TaskTable::MarkReported(const TaskId& id, const Report& report) {
+  const std::scoped_lock lock(mutex_);
+  if (const auto entry = entries_.find(id); entry != entries_.end()) {
+    entry->second->task.report = report;
+  }
+}
+
+void TaskTable::Close(const JobId& job, RoundKey round) {
+  const std::scoped_lock lock(mutex_);
+  // Ids of one round share a prefix, so they stand together.
+  const std::string prefix = TaskIdOf(job, round, SiteId("")).value();
+  auto entry = entries_.lower_bound(TaskId(prefix));
+  while (entry != entries_.end() && entry->first.value().starts_with(prefix)) {
+    for (const auto& cancel : entry->second->cancels) cancel();
+    entry = entries_.erase(entry);
+  }
+}
+
+StatusOr<TaskTable::Transfer> TaskTable::Begin(const TaskId& id, const SiteId& site,
+                                               std::function<void()> cancel) {
+  const std::scoped_lock lock(mutex_);
+  CHORALE_ASSIGN_OR_RETURN(std::shared_ptr<Entry> entry, FindEntry(id, site));
+  if (num_transfers_ >= max_transfers_ || entry->cancels.size() >= kMaxTransfersOfTask) {
+    return ResourceExhausted("too many transfers are under way: try again");
+  }
+  ++num_transfers_;
+  entry->cancels.push_back(std::move(cancel));
+  const auto place = std::prev(entry->cancels.end());
+  return Transfer(*this, std::move(entry), place);
+}
+
+StatusOr<OpenTask> TaskTable::Find(const TaskId& id, const SiteId& site) const {
+  const std::scoped_lock lock(mutex_);
+  CHORALE_ASSIGN_OR_RETURN(const std::shared_ptr<Entry> entry, FindEntry(id, site));
+  return entry->task;
+}
+
+StatusOr<std::shared_ptr<TaskTable::Entry>> TaskTable::FindEntry(const TaskId& id,
+                                                                 const SiteId& site) const {
+  const auto entry = entries_.find(id);
+  if (entry == entries_.end()) {
+    return FailedPrecondition("the task is not open: its round is closed");
+  }
+  if (entry->second->task.site != site) return PermissionDenied("the task is another site's");
+  return entry->second;
+}
+
+}  // namespace chorale::coordinator

@@ -1,0 +1,124 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "chorale/v1/jobs.pb.h"
+#include "coordinator/round.h"
+#include "core/crypto/blob_digest.h"
+#include "core/ids.h"
+#include "core/status.h"
+#include "core/time.h"
+
+namespace chorale::coordinator {
+
+// A task that a site may work on now: what it may fetch, and what its report must look like.
+struct OpenTask {
+  TaskId id = {};
+  JobId job = {};
+  RoundKey round = {};
+  SiteId site = {};
+  std::uint64_t payload_bytes = 0;           // Exact size of the report's payload.
+  std::vector<v1::MetricSpec> metrics = {};  // Those that the job asks for.
+  std::optional<crypto::BlobId> model =
+      {};                             // What FetchBlob may give; unset in a preparation round.
+  std::optional<Report> report = {};  // What the site has reported already.
+};
+
+// "<job>/<round>/<attempt>/<site>".
+[[nodiscard]] TaskId TaskIdOf(const JobId& job, RoundKey round, const SiteId& site);
+
+// The open tasks, as calls of sites see them. The driver opens and closes; calls only look. Safe
+// for concurrent use.
+class TaskTable {
+  struct Entry;
+
+ public:
+  // One transfer under way for a task. Ends with it.
+  class Transfer {
+   public:
+    Transfer(Transfer&& other) noexcept;
+    Transfer& operator=(Transfer&&) = delete;
+    ~Transfer();
+    [[nodiscard]] const OpenTask& task() const { return task_; }
+    void AddBytesDown(std::uint64_t bytes);
+    [[nodiscard]] std::uint64_t bytes_down() const;  // Of all transfers of this task.
+
+   private:
+    friend class TaskTable;
+    Transfer(TaskTable& table, std::shared_ptr<Entry> entry,
+             std::list<std::function<void()>>::iterator cancel);
+    TaskTable* table_;
+    std::shared_ptr<Entry> entry_;
+    std::list<std::function<void()>>::iterator cancel_;
+    OpenTask task_;
+  };
+
+  explicit TaskTable(std::size_t max_transfers) : max_transfers_(max_transfers) {}
+
+  // Adds a task, or tells what it is by now; transfers under way go on.
+  void Open(OpenTask task);
+  // Remembers what the site reported, so that a repeated report is answered at once.
+  void MarkReported(const TaskId& id, const Report& report);
+  // Removes the tasks of a round and cancels their transfers.
+  void Close(const JobId& job, RoundKey round);
+
+  // A call of a site that has not yet said which task it is about.
+  class SilentCall {
+   public:
+    SilentCall(SilentCall&& other) noexcept;
+    SilentCall& operator=(SilentCall&&) = delete;
+    ~SilentCall();
+
+   private:
+    friend class TaskTable;
+    struct Record {
+      SiteId site;
+      Time since;
+      std::function<void()> cancel;
+    };
+    SilentCall(TaskTable& table, std::list<Record>::iterator record)
+        : table_(&table), record_(record) {}
+    TaskTable* table_;
+    std::list<Record>::iterator record_;
+  };
+  // RESOURCE_EXHAUSTED: too many of this site. `cancel` as in Begin.
+  [[nodiscard]] StatusOr<SilentCall> BeginSilent(const SiteId& site, Time now,
+                                                 std::function<void()> cancel);
+  // Cancels the silent calls that began before `since`.
+  void CancelSilent(Time since);
+
+  // Begins a transfer for a task of this site. `cancel` is called, from any thread and under the
+  // table's lock, when the task is closed before the transfer ends; it must not block.
+  // FAILED_PRECONDITION: no such open task, that is, its round is closed; PERMISSION_DENIED:
+  // another site's; RESOURCE_EXHAUSTED: too many transfers, try again.
+  [[nodiscard]] StatusOr<Transfer> Begin(const TaskId& id, const SiteId& site,
+                                         std::function<void()> cancel);
+  // The task's round and site, for a refusal. Errors as Begin.
+  [[nodiscard]] StatusOr<OpenTask> Find(const TaskId& id, const SiteId& site) const;
+
+ private:
+  struct Entry {
+    OpenTask task;
+    std::list<std::function<void()>> cancels;  // Of the transfers under way.
+    std::atomic<std::uint64_t> bytes_down{0};
+  };
+  [[nodiscard]] StatusOr<std::shared_ptr<Entry>> FindEntry(const TaskId& id,
+                                                           const SiteId& site) const;
+
+  const std::size_t max_transfers_;
+  mutable std::mutex mutex_;  // Guards everything below and the entries.
+  std::map<TaskId, std::shared_ptr<Entry>>
+      entries_;  // shared_ptr: transfers outlive their task's removal.
+  std::size_t num_transfers_ = 0;
+  std::list<SilentCall::Record> silent_;
+};
+
+}  // namespace chorale::coordinator

@@ -1,0 +1,99 @@
+#include "coordinator/job_event_codec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/random.h"
+
+namespace chorale::coordinator {
+namespace {
+
+using testing::HasSubstr;
+
+const Time kNow{std::chrono::microseconds(1'234'567'890'123'456)};
+const RoundKey kRound{RoundNumber(3), 2};
+
+crypto::BlobId Blob() { return {.size_bytes = 77, .digest = {9, 8, 7}}; }
+
+std::vector<JobEvent> OneOfEach() {
+  v1::MetricValue metric;
+  metric.set_kind(v1::METRIC_KIND_LOSS);
+  metric.set_split(v1::SPLIT_TEST);
+  metric.set_value(0.5);
+  v1::FeatureMoments moments;
+  moments.set_mean(1.5);
+  moments.set_standard_deviation(2);
+  return {JobStarted{Blob()},
+          StartFailed{"why"},
+          CohortSelected{{SiteId("north"), SiteId("south")}},
+          NoCohort{"why"},
+          QuorumImpossible{"why"},
+          SiteReported{kRound, SiteId("north"), {Blob(), 12, {metric}, 34}},
+          SiteRefused{kRound, SiteId("north"), {"BUSY", "later"}},
+          SiteDropped{SiteId("north")},
+          SiteReturned{SiteId("north")},
+          DeadlinePassed{},
+          RoundAggregated{Blob()},
+          RoundAggregated{Moments{moments}},
+          AggregationFailed{"why"},
+          CancelRequested{ResearcherId("ada")}};
+}
+
+TEST(JobEventCodecTest, GivesBackEveryKindOfEvent) {
+  for (const JobEvent& event : OneOfEach()) {
+    const v1::JobEvent encoded = Encode(event, kNow);
+
+    const StatusOr<TimedEvent> decoded = Decode(encoded);
+
+    ASSERT_TRUE(decoded.ok()) << decoded.status();
+    EXPECT_EQ(decoded->time, kNow);
+    EXPECT_EQ(decoded->event.index(), event.index());
+    EXPECT_EQ(Encode(decoded->event, decoded->time).SerializeAsString(),
+              encoded.SerializeAsString());
+  }
+}
+
+TEST(JobEventCodecTest, RefusesAnEventOfNoKind) {
+  EXPECT_EQ(Decode(v1::JobEvent()).status().code(), StatusCode::kDataLoss);
+}
+
+TEST(JobEventCodecTest, RefusesADigestOfAWrongLength) {
+  v1::JobEvent event = Encode(JobStarted{Blob()}, kNow);
+  event.mutable_started()->mutable_initial_model()->set_digest("short");
+
+  EXPECT_EQ(Decode(event).status().code(), StatusCode::kDataLoss);
+}
+
+TEST(JobEventCodecTest, RefusesAnAggregateWithoutAResult) {
+  v1::JobEvent event;
+  event.mutable_aggregated();
+
+  EXPECT_EQ(Decode(event).status().code(), StatusCode::kDataLoss);
+}
+
+TEST(JobEventCodecTest, TellsWhichStoredEventDoesNotFollow) {
+  const std::vector<v1::JobEvent> events = {Encode(JobStarted{Blob()}, kNow),
+                                            Encode(JobStarted{Blob()}, kNow)};
+
+  const StatusOr<Job> job = Replay({}, events);
+
+  EXPECT_EQ(job.status().code(), StatusCode::kDataLoss);
+  EXPECT_THAT(MessageOf(job.status()), HasSubstr("stored event 2 of 2"));
+}
+
+TEST(JobEventCodecTest, SurvivesDamagedBytes) {
+  SeededRandom random(5);
+  for (const JobEvent& event : OneOfEach()) {
+    const std::string good = Encode(event, kNow).SerializeAsString();
+    for (int i = 0; i < 100; ++i) {
+      std::string bytes = good;
+      bytes[random.NextBelow(bytes.size())] = static_cast<char>(random.NextBelow(256));
+      if (i % 2 == 0) bytes.resize(random.NextBelow(bytes.size() + 1));
+      v1::JobEvent damaged;
+      if (damaged.ParseFromString(bytes)) (void)Decode(damaged);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace chorale::coordinator
