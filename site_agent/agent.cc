@@ -1,0 +1,121 @@
+#include "site_agent/agent.h"
+
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/crypto/random.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "core/storage/file.h"
+#include "site_agent/agent_metrics.h"
+#include "site_agent/driver.h"
+#include "site_agent/federation_client.h"
+#include "site_agent/journal.h"
+#include "site_agent/release_guard.h"
+#include "site_agent/work.h"
+
+namespace chorale::site_agent {
+namespace {
+
+std::vector<std::string> DatasetIds(const v1::SiteConfig& config) {
+  std::vector<std::string> ids;
+  for (const v1::DatasetConfig& dataset : config.datasets()) ids.push_back(dataset.id());
+  return ids;
+}
+
+}  // namespace
+
+// In order of dependence: destruction goes backwards.
+struct Agent::State {
+  State(AgentParts made, storage::DirectoryLock held, std::unique_ptr<Journal> opened)
+      : parts(std::move(made)),
+        lock(std::move(held)),
+        journal(std::move(opened)),
+        metrics(registry),
+        client({.coordinator = parts.config.coordinator(),
+                .proxy = parts.config.proxy(),
+                .keepalive_interval = parts.keepalive_interval},
+               parts.identity, clock),
+        guard(client, *journal, clock,
+              [this] {
+                const std::vector<std::string> ids = DatasetIds(parts.config);
+                return std::set<std::string>(ids.begin(), ids.end());
+              }()),
+        work({.config = parts.config,
+              .config_directory = parts.config_directory,
+              .root = parts.identity.root(),
+              .site = parts.identity.party().name,
+              .trainer = parts.trainer.get(),
+              .blobs = client,
+              .clock = clock,
+              .random = random}) {}
+
+  AgentParts parts;
+  storage::DirectoryLock lock;
+  SystemClock clock;
+  crypto::SecureRandom random;
+  std::unique_ptr<Journal> journal;
+  metrics::Registry registry;
+  AgentMetrics metrics;
+  FederationClient client;
+  ReleaseGuard guard;
+  Work work;
+  std::unique_ptr<Driver> driver;
+};
+
+StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentParts parts) {
+  if (parts.identity.party().role != v1::PARTY_ROLE_SITE) {
+    return PermissionDenied("the identity is that of a " +
+                            identity::RoleName(parts.identity.party().role) +
+                            "; a site agent needs a site's");
+  }
+  const std::filesystem::path directory = parts.config.state_directory();
+  CHORALE_RETURN_IF_ERROR(storage::CreatePrivateDirectory(directory));
+  StatusOr<storage::DirectoryLock> lock = storage::DirectoryLock::Acquire(directory);
+  if (!lock.ok()) {
+    return Annotate(lock.status(), "another site agent uses state_directory " + directory.string());
+  }
+  CHORALE_ASSIGN_OR_RETURN(std::unique_ptr<Journal> journal, Journal::Open(directory));
+  auto state = std::make_unique<State>(std::move(parts), *std::move(lock), std::move(journal));
+  CHORALE_ASSIGN_OR_RETURN(
+      state->driver,
+      Driver::Create(SessionOptions{}, {.link = state->client,
+                                        .guard = state->guard,
+                                        .journal = *state->journal,
+                                        .work = state->work,
+                                        .metrics = state->metrics,
+                                        .clock = state->clock,
+                                        .random = state->random,
+                                        .datasets = DatasetIds(state->parts.config)}));
+  if (!state->parts.config.metrics_listen().empty()) {
+    CHORALE_RETURN_IF_ERROR(state->registry.Serve(state->parts.config.metrics_listen()));
+  }
+  return std::unique_ptr<Agent>(new Agent(std::move(state)));
+}
+
+Agent::Agent(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Agent::~Agent() = default;
+
+void Agent::Start() {
+  const training::LocalTrainer* trainer = state_->parts.trainer.get();
+  log::Info("agent.started",
+            {{"version", CHORALE_VERSION},
+             {"site", state_->parts.identity.party().name},
+             {"federation", state_->parts.identity.party().federation},
+             {"coordinator", state_->parts.config.coordinator()},
+             {"datasets", state_->parts.config.datasets_size()},
+             {"rules", state_->parts.config.policy().allow_size()},
+             {"device", trainer == nullptr ? std::string("none") : trainer->device()}});
+  state_->driver->Start();
+}
+
+void Agent::Drain() { state_->driver->Drain(); }
+
+void Agent::Wait() {
+  state_->driver->Wait();
+  log::Info("agent.stopped");
+}
+
+}  // namespace chorale::site_agent

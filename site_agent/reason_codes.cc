@@ -1,0 +1,153 @@
+#include "site_agent/reason_codes.h"
+
+#include <algorithm>
+#include <string>
+
+namespace chorale::site_agent {
+namespace {
+
+constexpr std::string_view kNotTold = "(not told)";
+constexpr std::size_t kMaxSubject = 64;
+
+bool IsPlain(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxSubject && std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  });
+}
+
+// {subject}, {asked} and {limit} are filled in.
+std::string_view TemplateOf(ReasonCode code) {
+  switch (code) {
+    case ReasonCode::kPolicyNoMatch:
+      return "no single rule of this site's policy allows every part of this job";
+    case ReasonCode::kResearcherNotAllowed:
+      return "this site's policy does not allow researcher {subject}";
+    case ReasonCode::kDatasetUnknown:
+      return "this site offers no dataset {subject}";
+    case ReasonCode::kDatasetNotAllowed:
+      return "this site's policy does not allow this use of dataset {subject}";
+    case ReasonCode::kModelNotAllowed:
+      return "this site's policy does not allow models of kind {subject}";
+    case ReasonCode::kModelTooLarge:
+      return "the model has {asked} parameters; this site allows at most {limit}";
+    case ReasonCode::kMetricNotAllowed:
+      return "this site's policy does not let metric {subject} leave";
+    case ReasonCode::kRoundsLimit:
+      return "the job asks for {asked} rounds; this site allows at most {limit}";
+    case ReasonCode::kLocalEpochsLimit:
+      return "local training would pass over the rows more often than this site allows, {limit} "
+             "times";
+    case ReasonCode::kCohortMin:
+      return "this site has fewer training rows for this job than its minimum of {limit}";
+    case ReasonCode::kSchemaMismatch:
+      return "the site's table lacks a column that the job names; the site's log tells which";
+    case ReasonCode::kDataInvalid:
+      return "the site's table cannot be read as the job asks; the site's log tells where";
+    case ReasonCode::kSignatureInvalid:
+      return "the job's certificate or signature is not that of a researcher of this federation";
+    case ReasonCode::kJobInvalid:
+      return "the job's specification is not valid at this site";
+    case ReasonCode::kTrainerUnavailable:
+      return "this site agent was built without the means to train";
+    case ReasonCode::kTrainingDiverged:
+      return "training diverged: the loss or a parameter became infinite or not a number; try a "
+             "lower learning rate";
+    case ReasonCode::kResourceLimit:
+      return "the task needs more memory or disk than this site has";
+    case ReasonCode::kTaskInvalid:
+      return "the task does not fit its job";
+    case ReasonCode::kTaskExpired:
+      return "the task's report deadline passed before the work was done";
+    case ReasonCode::kTaskRepeated:
+      return "this task was reported already and its report was settled";
+    case ReasonCode::kBusy:
+      return "this site has {limit} tasks waiting already";
+    case ReasonCode::kSiteStopping:
+      return "the site agent is stopping; the task may be sent again once it is back";
+    case ReasonCode::kInternalError:
+      return "the site agent failed; its log tells why";
+  }
+  return "the site agent failed; its log tells why";
+}
+
+std::string Fill(std::string_view text, const Refusal& refusal) {
+  const auto number = [](const std::optional<std::uint64_t>& value) {
+    return value.has_value() ? std::to_string(*value) : std::string(kNotTold);
+  };
+  std::string filled;
+  while (!text.empty()) {
+    const std::size_t open = text.find('{');
+    filled += text.substr(0, open);
+    if (open == std::string_view::npos) break;
+    const std::size_t close = text.find('}', open);
+    const std::string_view name = text.substr(open + 1, close - open - 1);
+    if (name == "subject") {
+      filled += refusal.subject.has_value() && IsPlain(*refusal.subject)
+                    ? std::string_view(*refusal.subject)
+                    : kNotTold;
+    } else {
+      filled += number(name == "asked" ? refusal.asked : refusal.limit);
+    }
+    text.remove_prefix(close + 1);
+  }
+  return filled;
+}
+
+}  // namespace
+
+std::string_view NameOf(ReasonCode code) {
+  switch (code) {
+    case ReasonCode::kPolicyNoMatch:
+      return "POLICY_NO_MATCH";
+    case ReasonCode::kResearcherNotAllowed:
+      return "RESEARCHER_NOT_ALLOWED";
+    case ReasonCode::kDatasetUnknown:
+      return "DATASET_UNKNOWN";
+    case ReasonCode::kDatasetNotAllowed:
+      return "DATASET_NOT_ALLOWED";
+    case ReasonCode::kModelNotAllowed:
+      return "MODEL_NOT_ALLOWED";
+    case ReasonCode::kModelTooLarge:
+      return "MODEL_TOO_LARGE";
+    case ReasonCode::kMetricNotAllowed:
+      return "METRIC_NOT_ALLOWED";
+    case ReasonCode::kRoundsLimit:
+      return "ROUNDS_LIMIT";
+    case ReasonCode::kLocalEpochsLimit:
+      return "LOCAL_EPOCHS_LIMIT";
+    case ReasonCode::kCohortMin:
+      return "COHORT_MIN";
+    case ReasonCode::kSchemaMismatch:
+      return "SCHEMA_MISMATCH";
+    case ReasonCode::kDataInvalid:
+      return "DATA_INVALID";
+    case ReasonCode::kSignatureInvalid:
+      return "SIGNATURE_INVALID";
+    case ReasonCode::kJobInvalid:
+      return "JOB_INVALID";
+    case ReasonCode::kTrainerUnavailable:
+      return "TRAINER_UNAVAILABLE";
+    case ReasonCode::kTrainingDiverged:
+      return "TRAINING_DIVERGED";
+    case ReasonCode::kResourceLimit:
+      return "RESOURCE_LIMIT";
+    case ReasonCode::kTaskInvalid:
+      return "TASK_INVALID";
+    case ReasonCode::kTaskExpired:
+      return "TASK_EXPIRED";
+    case ReasonCode::kTaskRepeated:
+      return "TASK_REPEATED";
+    case ReasonCode::kBusy:
+      return "BUSY";
+    case ReasonCode::kSiteStopping:
+      return "SITE_STOPPING";
+    case ReasonCode::kInternalError:
+      return "INTERNAL_ERROR";
+  }
+  return "INTERNAL_ERROR";
+}
+
+std::string TextOf(const Refusal& refusal) { return Fill(TemplateOf(refusal.code), refusal); }
+
+}  // namespace chorale::site_agent

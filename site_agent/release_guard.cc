@@ -1,0 +1,222 @@
+#include "site_agent/release_guard.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/bytes.h"
+#include "core/crypto/blob_digest.h"
+#include "core/crypto/digest.h"
+#include "core/parameters.h"
+
+namespace chorale::site_agent {
+namespace {
+
+constexpr std::size_t kMaxTaskId = 128;
+constexpr std::size_t kMaxDatasets = 256;
+constexpr std::size_t kMaxActiveTasks = 64;
+constexpr std::uint32_t kMaxPermille = 1000;
+constexpr Duration kMaxTrainingTime = std::chrono::hours(24 * 30);
+
+Status Denied(std::string_view what) {
+  return PermissionDenied("release refused: " + std::string(what));
+}
+
+template <typename Proto>
+void SetTime(Proto& proto, std::int64_t micros) {
+  proto.set_seconds(micros / 1'000'000);
+  proto.set_nanos(static_cast<std::int32_t>(micros % 1'000'000 * 1000));
+}
+
+// One encoder a kind: checks, and returns the message. A kind without one does not compile.
+struct Encoder {
+  const std::set<std::string>& datasets;
+  Time wall_now;
+
+  StatusOr<v1::SiteMessage> operator()(const HelloRelease& release) const {
+    if (release.datasets.size() > kMaxDatasets) return Denied("over 256 datasets");
+    if (release.active_tasks.size() > kMaxActiveTasks) return Denied("over 64 active tasks");
+    v1::SiteMessage message;
+    v1::SiteHello& hello = *message.mutable_hello();
+    hello.set_agent_version(CHORALE_VERSION);
+    for (const std::string& dataset : release.datasets) {
+      if (!datasets.contains(dataset)) return Denied("a dataset id that is not configured");
+      hello.add_datasets(dataset);
+    }
+    for (const TaskId& task : release.active_tasks) {
+      if (!IsValidTaskId(task)) return Denied("a malformed task id");
+      hello.add_active_tasks(task.value());
+    }
+    SetTime(*hello.mutable_clock(), wall_now.time_since_epoch().count());
+    return message;
+  }
+
+  StatusOr<v1::SiteMessage> operator()(const HeartbeatRelease&) const {
+    v1::SiteMessage message;
+    message.mutable_heartbeat();
+    return message;
+  }
+
+  StatusOr<v1::SiteMessage> operator()(const AcceptedRelease& release) const {
+    if (!IsValidTaskId(release.task_id)) return Denied("a malformed task id");
+    v1::SiteMessage message;
+    message.mutable_accepted()->set_task_id(release.task_id.value());
+    return message;
+  }
+
+  StatusOr<v1::SiteMessage> operator()(const RefusedRelease& release) const {
+    if (!IsValidTaskId(release.task_id)) return Denied("a malformed task id");
+    v1::SiteMessage message;
+    v1::TaskRefused& refused = *message.mutable_refused();
+    refused.set_task_id(release.task_id.value());
+    refused.set_code(std::string(NameOf(release.refusal.code)));
+    refused.set_message(TextOf(release.refusal));
+    return message;
+  }
+
+  StatusOr<v1::SiteMessage> operator()(const ProgressRelease& release) const {
+    if (!IsValidTaskId(release.task_id)) return Denied("a malformed task id");
+    if (release.permille > kMaxPermille) return Denied("progress over 1000 permille");
+    v1::SiteMessage message;
+    message.mutable_progress()->set_task_id(release.task_id.value());
+    message.mutable_progress()->set_permille(release.permille);
+    return message;
+  }
+};
+
+struct Kind {
+  std::string operator()(const HelloRelease&) const { return "hello"; }
+  std::string operator()(const HeartbeatRelease&) const { return "heartbeat"; }
+  std::string operator()(const AcceptedRelease&) const { return "accepted"; }
+  std::string operator()(const RefusedRelease&) const { return "refused"; }
+  std::string operator()(const ProgressRelease&) const { return "progress"; }
+};
+
+struct TaskOf {
+  TaskId operator()(const HelloRelease&) const { return {}; }
+  TaskId operator()(const HeartbeatRelease&) const { return {}; }
+  template <typename Release>
+  TaskId operator()(const Release& release) const {
+    return release.task_id;
+  }
+};
+
+Status CheckMetric(const ReleaseTerms& terms, const v1::MetricValue& metric) {
+  const bool is_asked = std::ranges::any_of(terms.metrics(), [&metric](const auto& asked) {
+    return asked.kind() == metric.kind() && asked.split() == metric.split();
+  });
+  if (!is_asked) return Denied("a metric that was not both asked for and allowed");
+  const std::uint64_t rows = metric.split() == v1::SPLIT_TRAIN ? terms.dataset().num_training_rows
+                                                               : terms.dataset().num_test_rows;
+  if (metric.num_examples() != rows) return Denied("a metric over other rows than its split's");
+  if (rows < terms.min_rows_per_metric()) return Denied("a metric over too few rows");
+  if (!std::isfinite(metric.value()) || metric.value() < 0) {
+    return Denied("a metric that is negative or not finite");
+  }
+  if (metric.kind() == v1::METRIC_KIND_ACCURACY && metric.value() > 1) {
+    return Denied("an accuracy above 1");
+  }
+  return OkStatus();
+}
+
+Status CheckReport(const ReleaseTerms& terms, const Report& report) {
+  if (!IsValidTaskId(terms.task_id())) return Denied("a malformed task id");
+  const bool is_update = std::holds_alternative<std::vector<float>>(report.payload);
+  if (is_update != (terms.kind() == ReportKind::kUpdate)) {
+    return Denied("a payload of another kind than the task's");
+  }
+  const std::uint64_t num_values =
+      std::visit([](const auto& values) { return values.size(); }, report.payload);
+  if (num_values != terms.num_values()) {
+    return Denied("a payload of " + std::to_string(num_values) + " values where the task has " +
+                  std::to_string(terms.num_values()));
+  }
+  const bool is_finite =
+      std::visit([](const auto& values) { return AllFinite(values); }, report.payload);
+  if (!is_finite) return Denied("a payload with a number that is not finite");
+  if (report.num_examples != terms.dataset().num_training_rows || report.num_examples == 0) {
+    return Denied("another number of examples than the dataset's");
+  }
+  if (report.training_time < Duration::zero() || report.training_time > kMaxTrainingTime) {
+    return Denied("a training time out of range");
+  }
+  for (std::size_t i = 0; i < report.metrics.size(); ++i) {
+    CHORALE_RETURN_IF_ERROR(CheckMetric(terms, report.metrics[i]));
+    for (std::size_t k = 0; k < i; ++k) {
+      if (report.metrics[k].kind() == report.metrics[i].kind() &&
+          report.metrics[k].split() == report.metrics[i].split()) {
+        return Denied("the same metric twice");
+      }
+    }
+  }
+  return OkStatus();
+}
+
+v1::ReportHeader MakeHeader(const ReleaseTerms& terms, const Report& report, ByteSpan payload) {
+  const crypto::BlobId id = crypto::IdentifyBlob(payload);
+  v1::ReportHeader header;
+  header.set_task_id(terms.task_id().value());
+  header.mutable_payload()->set_size_bytes(id.size_bytes);
+  header.mutable_payload()->set_digest(ToString(id.digest));
+  header.set_num_examples(report.num_examples);
+  for (const v1::MetricValue& metric : report.metrics) {
+    // Field by field, so that nothing unknown rides along.
+    v1::MetricValue& out = *header.add_metrics();
+    out.set_kind(metric.kind());
+    out.set_split(metric.split());
+    out.set_value(metric.value());
+    out.set_num_examples(metric.num_examples());
+  }
+  // Whole milliseconds: finer timing says more than anybody needs.
+  SetTime(*header.mutable_training_time(), report.training_time.count() / 1000 * 1000);
+  return header;
+}
+
+}  // namespace
+
+bool IsValidTaskId(const TaskId& task_id) {
+  const std::string& text = task_id.value();
+  return !text.empty() && text.size() <= kMaxTaskId && std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '/' || c == '-';
+  });
+}
+
+ReleaseGuard::ReleaseGuard(Outlet& outlet, Journal& journal, const Clock& clock,
+                           std::set<std::string> datasets)
+    : outlet_(outlet), journal_(journal), clock_(clock), datasets_(std::move(datasets)) {}
+
+Status ReleaseGuard::Release(const ControlRelease& release) {
+  const Time now = clock_.WallNow();
+  CHORALE_ASSIGN_OR_RETURN(v1::SiteMessage message,
+                           std::visit(Encoder{.datasets = datasets_, .wall_now = now}, release));
+  const std::string bytes = message.SerializeAsString();
+  CHORALE_RETURN_IF_ERROR(journal_.RecordRelease({.kind = std::visit(Kind{}, release),
+                                                  .task_id = std::visit(TaskOf{}, release),
+                                                  .size_bytes = bytes.size(),
+                                                  .sha256 = crypto::Sha256(AsBytes(bytes)),
+                                                  .time = now}));
+  return outlet_.Send(Released<v1::SiteMessage>(std::move(message)));
+}
+
+Status ReleaseGuard::Release(const ReleaseTerms& terms, const Report& report) {
+  CHORALE_RETURN_IF_ERROR(CheckReport(terms, report));
+  const ByteSpan payload =
+      std::visit([](const auto& values) { return AsBytes(std::span(values)); }, report.payload);
+  const v1::ReportHeader header = MakeHeader(terms, report, payload);
+  const std::string bytes = header.SerializeAsString();
+  return journal_.RecordReport(
+      {.kind = terms.kind() == ReportKind::kUpdate ? "update report" : "moments report",
+       .task_id = terms.task_id(),
+       .size_bytes = bytes.size() + payload.size(),
+       .sha256 = crypto::Sha256(AsBytes(bytes)),
+       .time = clock_.WallNow()},
+      header, payload);
+}
+
+Status ReleaseGuard::Deliver(const TaskId& task_id) {
+  CHORALE_ASSIGN_OR_RETURN(OutgoingReport report, journal_.LoadReport(task_id));
+  return outlet_.Report(Released<OutgoingReport>(std::move(report)));
+}
+
+}  // namespace chorale::site_agent

@@ -1,0 +1,66 @@
+#include "site_agent/session_messages.h"
+
+#include <memory>
+#include <utility>
+
+#include "site_agent/release_guard.h"
+
+namespace chorale::site_agent {
+namespace {
+
+// Of google.protobuf: 0001-01-01 to 9999-12-31. Within it, sums of a few times cannot overflow.
+constexpr std::int64_t kMinSeconds = -62'135'596'800;
+constexpr std::int64_t kMaxSeconds = 253'402'300'799;
+
+template <typename Proto>
+std::optional<Duration> SinceEpoch(const Proto& proto) {
+  if (proto.seconds() < kMinSeconds || proto.seconds() > kMaxSeconds || proto.nanos() < 0 ||
+      proto.nanos() > 999'999'999) {
+    return std::nullopt;
+  }
+  return std::chrono::seconds(proto.seconds()) + Duration(proto.nanos() / 1000);
+}
+
+Event Greeting(const v1::CoordinatorHello& hello) {
+  const std::optional<Duration> interval = SinceEpoch(hello.heartbeat_interval());
+  if (!interval.has_value()) return CoordinatorMisbehaved{"a malformed heartbeat_interval"};
+  CoordinatorGreeted greeted{.heartbeat_interval = *interval, .clock = std::nullopt};
+  if (hello.has_clock()) {
+    const std::optional<Duration> clock = SinceEpoch(hello.clock());
+    if (!clock.has_value()) return CoordinatorMisbehaved{"a malformed clock"};
+    greeted.clock = Time(*clock);
+  }
+  return greeted;
+}
+
+Event Arrival(v1::Task task) {
+  if (!IsValidTaskId(TaskId(task.task_id()))) return CoordinatorMisbehaved{"a malformed task_id"};
+  if (!IsValidTaskId(TaskId(task.job_id()))) return CoordinatorMisbehaved{"a malformed job_id"};
+  const std::optional<Duration> deadline = SinceEpoch(task.report_deadline());
+  if (!deadline.has_value()) return CoordinatorMisbehaved{"a malformed report_deadline"};
+  return TaskArrived{.task = std::make_shared<const v1::Task>(std::move(task)),
+                     .report_deadline = Time(*deadline)};
+}
+
+}  // namespace
+
+std::optional<Event> DecodeMessage(v1::CoordinatorMessage message) {
+  switch (message.message_case()) {
+    case v1::CoordinatorMessage::kHello:
+      return Greeting(message.hello());
+    case v1::CoordinatorMessage::kTask:
+      return Arrival(std::move(*message.mutable_task()));
+    case v1::CoordinatorMessage::kCancelled:
+      if (!IsValidTaskId(TaskId(message.cancelled().task_id()))) {
+        return CoordinatorMisbehaved{"a malformed task_id"};
+      }
+      return TaskWithdrawn{TaskId(message.cancelled().task_id())};
+    case v1::CoordinatorMessage::kDraining:
+      return CoordinatorDraining{};
+    case v1::CoordinatorMessage::MESSAGE_NOT_SET:
+      break;
+  }
+  return std::nullopt;
+}
+
+}  // namespace chorale::site_agent

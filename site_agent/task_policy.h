@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "chorale/v1/config.pb.h"
+#include "chorale/v1/jobs.pb.h"
+#include "core/crypto/digest.h"
+#include "core/ids.h"
+#include "jobs/signed_job.h"
+#include "site_agent/reason_codes.h"
+
+// The site's own rules for accepting tasks: pure functions over what the site verified itself. Deny
+// by default: one rule must allow every part of a job, and what the coordinator claims beyond the
+// signed job is no input.
+namespace chorale::site_agent {
+
+// Rows below which a rule without a figure of its own refuses.
+inline constexpr std::uint32_t kDefaultMinExamples = 10;
+
+enum class ReportKind { kMoments, kUpdate };
+
+struct TaskFacts {
+  TaskId task_id;
+  ReportKind kind = ReportKind::kUpdate;
+};
+
+// Counted by the site in its own table.
+struct DatasetFacts {
+  std::uint64_t num_training_rows = 0;
+  std::uint64_t num_test_rows = 0;
+};
+
+class ReleaseTerms;
+using Decision = std::variant<ReleaseTerms, Refusal>;
+
+// What may leave the site for one task, fixed before the data are used for it. Only an allowing
+// Decide() makes one, and the release guard lets no report pass without one.
+class ReleaseTerms {
+ public:
+  [[nodiscard]] const TaskId& task_id() const { return task_id_; }
+  [[nodiscard]] ReportKind kind() const { return kind_; }
+  // Numbers in the payload: float64 [num_numeric_features, 3] for moments, float32 [num_parameters]
+  // for an update.
+  [[nodiscard]] std::uint64_t num_values() const { return num_values_; }
+  [[nodiscard]] const DatasetFacts& dataset() const { return dataset_; }
+  // Asked for by the job and allowed by the rule.
+  [[nodiscard]] const std::vector<v1::MetricSpec>& metrics() const { return metrics_; }
+  // A metric over fewer rows says too much about one of them.
+  [[nodiscard]] std::uint64_t min_rows_per_metric() const { return min_rows_per_metric_; }
+
+ private:
+  friend Decision Decide(const jobs::VerifiedJob& job, const TaskFacts& task,
+                         const v1::PolicyConfig& policy, const DatasetFacts& dataset);
+  ReleaseTerms() = default;
+  TaskId task_id_;
+  ReportKind kind_ = ReportKind::kUpdate;
+  std::uint64_t num_values_ = 0;
+  DatasetFacts dataset_;
+  std::vector<v1::MetricSpec> metrics_;
+  std::uint64_t min_rows_per_metric_ = 0;
+};
+
+// The whole decision. A refusal names the part that the closest rule lacks: the one part if only
+// one is lacking; else the first part that no rule allows; else that no rule allows all of them
+// together.
+[[nodiscard]] Decision Decide(const jobs::VerifiedJob& job, const TaskFacts& task,
+                              const v1::PolicyConfig& policy, const DatasetFacts& dataset);
+
+// The same rules as far as they need no row of the table: asked first, so that nobody without a
+// rule makes the site read its data. Refuses only what Decide() would refuse for every table.
+[[nodiscard]] std::optional<Refusal> RefusalBeforeData(const jobs::VerifiedJob& job,
+                                                       const v1::PolicyConfig& policy);
+
+// Passes over `num_rows` rows that the training takes, rounded up. REQUIRES: num_rows > 0.
+[[nodiscard]] std::uint64_t LocalEpochsOf(const v1::TrainingSpec& training, std::uint64_t num_rows);
+
+}  // namespace chorale::site_agent

@@ -1,0 +1,33 @@
+// Tasks that do not fit their job: half of the input is a job, half a task.
+#include <google/protobuf/stubs/logging.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "chorale/v1/federation.pb.h"
+#include "chorale/v1/jobs.pb.h"
+#include "jobs/job_spec.h"
+#include "site_agent/task_check.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace chorale;              // NOLINT
+  using namespace chorale::site_agent;  // NOLINT
+  const google::protobuf::LogSilencer silencer;
+  if (size < 2) return 0;
+  const std::size_t spec_size = std::min<std::size_t>(data[0] << 8 | data[1], size - 2);
+  v1::JobSpec spec;
+  v1::Task task;
+  if (!spec.ParseFromArray(data + 2, static_cast<int>(spec_size))) return 0;
+  if (!task.ParseFromArray(data + 2 + spec_size, static_cast<int>(size - 2 - spec_size))) return 0;
+  if (!jobs::Validate(spec).ok()) return 0;
+  const StatusOr<CheckedTask> checked = CheckTask(task, spec);
+  if (!checked.ok()) return 0;
+  // What passes has the size of the job's own model, so that memory is bounded by the policy.
+  if (checked->global_model.has_value() &&
+      checked->global_model->size_bytes != jobs::LayoutOf(spec)->size_bytes()) {
+    std::abort();
+  }
+  return 0;
+}

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chorale/v1/config.pb.h"
+#include "chorale/v1/federation.pb.h"
+#include "chorale/v1/jobs.pb.h"
+#include "core/ids.h"
+#include "core/parameters.h"
+#include "core/time.h"
+#include "jobs/signed_job.h"
+#include "site_agent/outlet.h"
+#include "site_agent/task_policy.h"
+#include "training/local_trainer.h"
+
+// Valid things, for tests to spoil one field of.
+namespace chorale::site_agent {
+
+// Stands still until a test moves it. Safe for concurrent use.
+class FakeClock final : public Clock {
+ public:
+  explicit FakeClock(Time now) : micros_(now.time_since_epoch().count()) {}
+  Time Now() const override { return Time(Duration(micros_)); }
+  Time WallNow() const override { return Now(); }
+  void Advance(Duration by) { micros_ += by.count(); }
+
+ private:
+  std::atomic<std::int64_t> micros_;
+};
+
+inline constexpr Time kStart{std::chrono::hours(24 * 365 * 50)};
+
+// Logistic regression on `age` (numeric) and `sex` (two levels): 3 parameters, target `sick`.
+[[nodiscard]] v1::JobSpec MakeJobSpec();
+// A configuration whose one rule allows exactly MakeJobSpec of researcher `ada` and nothing more.
+[[nodiscard]] v1::SiteConfig MakeSiteConfig(const std::filesystem::path& directory);
+// As VerifySignedJob would return it for `ada`.
+[[nodiscard]] jobs::VerifiedJob MakeVerifiedJob(const v1::JobSpec& spec);
+// Of an allowing decision. REQUIRES: the policy allows it.
+[[nodiscard]] ReleaseTerms MakeTerms(const v1::JobSpec& spec, ReportKind kind, DatasetFacts facts,
+                                     std::string_view task_id = "job-1/1/1/north");
+
+// A table of `num_train` + `num_test` rows that fits MakeJobSpec; ages count up from 40.
+[[nodiscard]] std::string MakeCsv(int num_train, int num_test);
+void WriteFile(const std::filesystem::path& path, std::string_view text);
+[[nodiscard]] std::string ReadWholeFile(const std::filesystem::path& path);
+
+// Trains nothing: the update is 0.5 everywhere, every score 0.25. Fields may be changed between
+// calls.
+class FakeTrainer final : public training::LocalTrainer {
+ public:
+  StatusOr<training::TrainResult> Train(const training::TrainRequest& request) override;
+  StatusOr<std::vector<float>> Predict(const v1::ModelSpec& model,
+                                       std::span<const float> parameters,
+                                       const data::Examples& examples) override;
+  std::string device() const override { return "fake"; }
+
+  Status failure;      // Returned by Train unless OK.
+  float value = 0.5f;  // Of every coordinate of the update.
+  std::atomic<int> num_trainings = 0;
+  std::vector<float> last_global;
+  std::uint64_t last_seed = 0;
+  std::function<void()> during_training;
+};
+
+// Keeps what the guard let out.
+class RecordingOutlet final : public Outlet {
+ public:
+  struct SentReport {
+    v1::ReportHeader header;
+    std::string payload;
+  };
+  Status Send(Released<v1::SiteMessage> message) override;
+  Status Report(Released<OutgoingReport> report) override;
+
+  Status send_answer;
+  Status report_answer;
+  std::vector<v1::SiteMessage> messages;
+  std::vector<SentReport> reports;
+};
+
+}  // namespace chorale::site_agent

@@ -1,0 +1,265 @@
+#include "site_agent/release_guard.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+#include <type_traits>
+
+#include "core/crypto/blob_digest.h"
+#include "tests/site_agent/fixtures.h"
+#include "tests/support/temporary_directory.h"
+
+namespace chorale::site_agent {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+const TaskId kTask("job-1/1/1/north");
+
+// Nothing but the guard makes something that an outlet takes.
+static_assert(!std::is_constructible_v<Released<v1::SiteMessage>, v1::SiteMessage>);
+static_assert(!std::is_constructible_v<Released<OutgoingReport>, OutgoingReport>);
+static_assert(!std::is_default_constructible_v<ReleaseTerms>);
+
+// A journal that can fail, and tells whether something was sent before it was recorded.
+class FailingJournal final : public Journal {
+ public:
+  explicit FailingJournal(const RecordingOutlet& outlet) : outlet_(outlet) {}
+  Status RecordTask(const TaskRecord&) override { return answer; }
+  Status RecordRelease(const ReleaseRecord& record) override {
+    sent_before = outlet_.messages.size();
+    last = record;
+    return answer;
+  }
+  Status RecordReport(const ReleaseRecord&, const v1::ReportHeader&, ByteSpan) override {
+    return answer;
+  }
+  StatusOr<ReportState> FindReport(const TaskId&) override { return ReportState::kNone; }
+  StatusOr<std::vector<TaskId>> PendingReports() override { return std::vector<TaskId>(); }
+  StatusOr<OutgoingReport> LoadReport(const TaskId&) override { return NotFound("none"); }
+  Status SettleReport(const TaskId&, std::string_view, Time) override { return answer; }
+
+  Status answer;
+  std::size_t sent_before = 0;
+  ReleaseRecord last;
+
+ private:
+  const RecordingOutlet& outlet_;
+};
+
+class ReleaseGuardTest : public testing::Test {
+ protected:
+  ReleaseGuardTest() : journal_(*Journal::Open(directory_.path() / "state")) {
+    report_.payload = std::vector<float>{0.5f, -1, 2};
+    report_.num_examples = 40;
+    report_.training_time = Duration(1'234'567);
+    report_.metrics.push_back(Metric(v1::METRIC_KIND_LOSS, v1::SPLIT_TRAIN, 0.7, 40));
+    report_.metrics.push_back(Metric(v1::METRIC_KIND_ACCURACY, v1::SPLIT_TEST, 0.8, 20));
+  }
+  static v1::MetricValue Metric(v1::MetricKind kind, v1::Split split, double value,
+                                std::uint64_t rows) {
+    v1::MetricValue metric;
+    metric.set_kind(kind);
+    metric.set_split(split);
+    metric.set_value(value);
+    metric.set_num_examples(rows);
+    return metric;
+  }
+
+  support::TemporaryDirectory directory_;
+  std::unique_ptr<Journal> journal_;
+  FakeClock clock_{kStart};
+  RecordingOutlet outlet_;
+  ReleaseGuard guard_{outlet_, *journal_, clock_, {"heart"}};
+  ReleaseTerms terms_ =
+      MakeTerms(MakeJobSpec(), ReportKind::kUpdate, {.num_training_rows = 40, .num_test_rows = 20});
+  Report report_;
+};
+
+TEST_F(ReleaseGuardTest, LetsASoundReportPassAndSendsItsVeryBytes) {
+  ASSERT_TRUE(guard_.Release(terms_, report_).ok());
+  EXPECT_THAT(outlet_.reports, IsEmpty());  // Journaled; sending is another step.
+
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+
+  ASSERT_THAT(outlet_.reports, SizeIs(2));
+  const v1::ReportHeader& header = outlet_.reports[0].header;
+  EXPECT_EQ(header.task_id(), kTask.value());
+  EXPECT_EQ(header.num_examples(), 40u);
+  EXPECT_EQ(header.metrics_size(), 2);
+  EXPECT_EQ(header.training_time().seconds(), 1);
+  EXPECT_EQ(header.training_time().nanos(), 234'000'000);
+  EXPECT_EQ(header.payload().size_bytes(), 12u);
+  EXPECT_EQ(header.payload().digest(),
+            ToString(crypto::IdentifyBlob(AsBytes(outlet_.reports[0].payload)).digest));
+  EXPECT_EQ(outlet_.reports[1].header.SerializeAsString(), header.SerializeAsString());
+  EXPECT_EQ(outlet_.reports[1].payload, outlet_.reports[0].payload);
+}
+
+TEST_F(ReleaseGuardTest, RefusesEverySpoiledField) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  struct Case {
+    const char* problem;
+    std::function<void(Report&)> spoil;
+  };
+  const Case cases[] = {
+      {"another kind", [](Report& r) { r.payload = std::vector<double>(3); }},
+      {"of 2 values where the task has 3", [](Report& r) { r.payload = std::vector<float>(2); }},
+      {"of 4 values where the task has 3", [](Report& r) { r.payload = std::vector<float>(4); }},
+      {"of 0 values", [](Report& r) { r.payload = std::vector<float>(); }},
+      {"not finite",
+       [](Report& r) {
+         r.payload = std::vector<float>{1, kNan, 2};
+       }},
+      {"not finite",
+       [](Report& r) {
+         r.payload = std::vector<float>{1, 2, HUGE_VALF};
+       }},
+      {"number of examples", [](Report& r) { r.num_examples = 41; }},
+      {"number of examples", [](Report& r) { r.num_examples = 0; }},
+      {"training time", [](Report& r) { r.training_time = Duration(-1); }},
+      {"training time", [](Report& r) { r.training_time = std::chrono::hours(24 * 31); }},
+      {"asked for", [](Report& r) { r.metrics[0].set_split(v1::SPLIT_TEST); }},
+      {"asked for", [](Report& r) { r.metrics[1].set_kind(v1::METRIC_KIND_LOSS); }},
+      {"asked for", [](Report& r) { r.metrics[0].set_kind(v1::METRIC_KIND_UNSPECIFIED); }},
+      {"other rows", [](Report& r) { r.metrics[0].set_num_examples(39); }},
+      {"negative or not finite", [](Report& r) { r.metrics[0].set_value(kInfinity); }},
+      {"negative or not finite", [](Report& r) { r.metrics[0].set_value(-0.1); }},
+      {"above 1", [](Report& r) { r.metrics[1].set_value(1.01); }},
+      {"twice", [](Report& r) { r.metrics[1] = r.metrics[0]; }},
+  };
+  for (const Case& spoiled : cases) {
+    Report report = report_;
+    spoiled.spoil(report);
+
+    const Status status = guard_.Release(terms_, report);
+
+    EXPECT_EQ(status.code(), StatusCode::kPermissionDenied) << spoiled.problem;
+    EXPECT_THAT(MessageOf(status), HasSubstr(spoiled.problem));
+    EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
+  }
+  EXPECT_THAT(outlet_.reports, IsEmpty());
+}
+
+TEST_F(ReleaseGuardTest, RefusesAMetricOverTooFewRows) {
+  const ReleaseTerms terms =
+      MakeTerms(MakeJobSpec(), ReportKind::kUpdate, {.num_training_rows = 40, .num_test_rows = 9});
+  report_.metrics[1].set_num_examples(9);
+
+  EXPECT_THAT(MessageOf(guard_.Release(terms, report_)), HasSubstr("too few rows"));
+}
+
+TEST_F(ReleaseGuardTest, MomentsLeaveWithoutMetricsAndWithTheirShape) {
+  const ReleaseTerms terms = MakeTerms(MakeJobSpec(), ReportKind::kMoments,
+                                       {.num_training_rows = 40, .num_test_rows = 20});
+  Report moments{.payload = std::vector<double>{40, 2400, 150000}, .num_examples = 40};
+  Report with_metric = moments;
+  with_metric.metrics.push_back(report_.metrics[0]);
+  EXPECT_FALSE(guard_.Release(terms, with_metric).ok());
+  EXPECT_FALSE(guard_.Release(terms, {.payload = std::vector<double>(6), .num_examples = 40}).ok());
+
+  ASSERT_TRUE(guard_.Release(terms, moments).ok());
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+
+  EXPECT_EQ(outlet_.reports[0].payload.size(), 3 * sizeof(double));
+}
+
+TEST_F(ReleaseGuardTest, UnknownFieldsOfAMetricStayBehind) {
+  std::string bytes = report_.metrics[0].SerializeAsString() + "\x9a\x06\x06secret";
+  ASSERT_TRUE(report_.metrics[0].ParseFromString(bytes));
+
+  ASSERT_TRUE(guard_.Release(terms_, report_).ok());
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+
+  EXPECT_EQ(outlet_.reports[0].header.SerializeAsString().find("secret"), std::string::npos);
+}
+
+TEST_F(ReleaseGuardTest, ASecondReportOfATaskNeverReplacesTheFirst) {
+  ASSERT_TRUE(guard_.Release(terms_, report_).ok());
+  Report other = report_;
+  other.payload = std::vector<float>{9, 9, 9};
+
+  EXPECT_EQ(guard_.Release(terms_, other).code(), StatusCode::kAlreadyExists);
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+
+  EXPECT_EQ(outlet_.reports[0].payload, ToString(AsBytes(std::vector<float>{0.5f, -1, 2})));
+}
+
+TEST_F(ReleaseGuardTest, RefusalsCarryOnlyTheFixedTexts) {
+  ASSERT_TRUE(guard_
+                  .Release(RefusedRelease{kTask,
+                                          {.code = ReasonCode::kModelTooLarge,
+                                           .subject = "free text!",
+                                           .asked = 5,
+                                           .limit = 3}})
+                  .ok());
+
+  ASSERT_THAT(outlet_.messages, SizeIs(1));
+  EXPECT_EQ(outlet_.messages[0].refused().code(), "MODEL_TOO_LARGE");
+  EXPECT_EQ(outlet_.messages[0].refused().message(),
+            "the model has 5 parameters; this site allows at most 3");
+}
+
+TEST_F(ReleaseGuardTest, AHelloTellsConfiguredDatasetsAndTakenTasks) {
+  ASSERT_TRUE(guard_.Release(HelloRelease{{"heart"}, {kTask}}).ok());
+
+  const v1::SiteHello& hello = outlet_.messages.at(0).hello();
+  EXPECT_EQ(hello.agent_version(), CHORALE_VERSION);
+  EXPECT_EQ(hello.datasets_size(), 1);
+  EXPECT_EQ(hello.active_tasks(0), kTask.value());
+  EXPECT_EQ(hello.clock().seconds(), 24 * 365 * 50 * 3600);
+}
+
+TEST_F(ReleaseGuardTest, RefusesSpoiledControlMessages) {
+  const ControlRelease spoiled[] = {HelloRelease{{"stroke"}, {}},
+                                    HelloRelease{{}, {TaskId("a b")}},
+                                    HelloRelease{{}, std::vector<TaskId>(65, kTask)},
+                                    HelloRelease{std::vector<std::string>(257, "heart"), {}},
+                                    AcceptedRelease{TaskId("")},
+                                    AcceptedRelease{TaskId(std::string(129, 'a'))},
+                                    RefusedRelease{TaskId("a\nb"), {.code = ReasonCode::kBusy}},
+                                    ProgressRelease{TaskId("a b"), 1},
+                                    ProgressRelease{kTask, 1001}};
+  for (const ControlRelease& release : spoiled) {
+    EXPECT_EQ(guard_.Release(release).code(), StatusCode::kPermissionDenied) << release.index();
+  }
+  EXPECT_THAT(outlet_.messages, IsEmpty());
+}
+
+TEST(ReleaseGuardJournalTest, NothingIsSentThatCouldNotBeRecorded) {
+  RecordingOutlet outlet;
+  FailingJournal journal(outlet);
+  FakeClock clock(kStart);
+  ReleaseGuard guard(outlet, journal, clock, {"heart"});
+  journal.answer = ResourceExhausted("disk full");
+
+  EXPECT_EQ(guard.Release(HeartbeatRelease{}).code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(guard.Release(AcceptedRelease{kTask}).code(), StatusCode::kResourceExhausted);
+
+  EXPECT_THAT(outlet.messages, IsEmpty());
+}
+
+TEST(ReleaseGuardJournalTest, RecordsBeforeItSends) {
+  RecordingOutlet outlet;
+  FailingJournal journal(outlet);
+  FakeClock clock(kStart);
+  ReleaseGuard guard(outlet, journal, clock, {});
+
+  ASSERT_TRUE(guard.Release(ProgressRelease{kTask, 5}).ok());
+
+  EXPECT_EQ(journal.sent_before, 0u);
+  EXPECT_EQ(journal.last.kind, "progress");
+  EXPECT_EQ(journal.last.task_id, kTask);
+  EXPECT_EQ(journal.last.size_bytes, outlet.messages.at(0).ByteSizeLong());
+  EXPECT_EQ(journal.last.sha256,
+            crypto::Sha256(AsBytes(outlet.messages.at(0).SerializeAsString())));
+}
+
+}  // namespace
+}  // namespace chorale::site_agent
