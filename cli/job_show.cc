@@ -1,0 +1,75 @@
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "cli/job_text.h"
+#include "cli/output.h"
+#include "cli/researcher_home.h"
+#include "cli/verbs.h"
+
+namespace chorale::cli {
+namespace {
+
+struct Options {
+  std::filesystem::path researcher;
+  std::string job_id;
+  OutputFormat format = OutputFormat::kText;
+};
+
+void PrintText(const v1::ShowJobResponse& response, std::ostream& out) {
+  const v1::JobSummary& job = response.job();
+  out << "job        " << Printable(job.job_id()) << '\n'
+      << "name       " << Printable(job.name()) << '\n'
+      << "researcher " << Printable(job.researcher()) << '\n'
+      << "state      " << JobStateName(job.state()) << '\n';
+  if (!job.reason().empty()) out << "reason     " << Printable(job.reason()) << '\n';
+  out << "rounds     " << job.published_rounds() << " of " << job.wanted_rounds() << " published\n"
+      << "submitted  " << TimeCell(job.has_submitted_at(), job.submitted_at()) << '\n'
+      << "ended      " << TimeCell(job.has_ended_at(), job.ended_at()) << "\n\n";
+
+  Table table(
+      {"ROUND", "END", "IN", "LATE", "OUT", "EXAMPLES", "LOSS", "DOWN", "UP", "TIME", "NOTE"});
+  for (const v1::RoundRecord& round : response.rounds()) {
+    const SiteCounts counts = CountSites(round.sites());
+    std::string note = round.reason();
+    for (const std::string& site : DescribeMissing(round.sites()))
+      note += (note.empty() ? "" : "; ") + site;
+    table.AddRow({RoundLabel(round.phase(), round.round()),
+                  round.published() ? "published" : "abandoned", std::to_string(counts.reported),
+                  std::to_string(counts.late), std::to_string(counts.out),
+                  std::to_string(round.num_examples()), LossText(round),
+                  FormatBytes(round.bytes_down()), FormatBytes(round.bytes_up()),
+                  FormatDuration(TimeOf(round.ended_at()) - TimeOf(round.started_at())),
+                  note.empty() ? "-" : note});
+  }
+  table.Print(out);
+}
+
+Status Run(const Options& options, const Terminal& terminal) {
+  CHORALE_ASSIGN_OR_RETURN(const Researcher researcher,
+                           OpenResearcher(options.researcher, terminal.clock.WallNow()));
+  v1::ShowJobRequest request;
+  request.set_job_id(options.job_id);
+  CHORALE_ASSIGN_OR_RETURN(const v1::ShowJobResponse response, researcher.jobs->ShowJob(request));
+  if (options.format == OutputFormat::kJson) return PrintJson(terminal.out, response);
+  PrintText(response, terminal.out);
+  return OkStatus();
+}
+
+}  // namespace
+
+void AddJobShow(CLI::App& group, Command& command) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* verb =
+      group.add_subcommand("show", "Shows a job: its state and every round, with who took part");
+  verb->add_option("id", options->job_id, "The job")->required();
+  AddResearcherOption(*verb, options->researcher);
+  AddFormatOption(*verb, options->format);
+  verb->callback([options, &command] {
+    command.Choose([options, &command] { return Run(*options, command.terminal()); });
+  });
+}
+
+}  // namespace chorale::cli

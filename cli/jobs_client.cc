@@ -1,0 +1,140 @@
+#include "cli/jobs_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <utility>
+
+#include "chorale/v1/jobs.grpc.pb.h"
+#include "core/rpc/channel.h"
+#include "core/rpc/status_conversion.h"
+#include "core/rpc/tls.h"
+
+namespace chorale::cli {
+namespace {
+
+constexpr std::chrono::seconds kCallTimeout(30);
+constexpr std::chrono::minutes kReconnectTimeout(2);
+constexpr std::chrono::seconds kKeepalive(30);
+// Streams that break before their first message, one after another: the connection works and the
+// service does not.
+constexpr int kMaxEmptyStreams = 5;
+
+}  // namespace
+
+struct JobsClient::State {
+  std::string address;
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::Jobs::Stub> stub;
+
+  [[nodiscard]] Status Explain(const grpc::Status& status) const {
+    const Status converted = rpc::FromGrpc(status);
+    // These two mean the end of a job to whoever reads the exit code: the coordinator has no such
+    // answer.
+    if (converted.code() == StatusCode::kAborted || converted.code() == StatusCode::kCancelled) {
+      return Unavailable("the coordinator at " + address +
+                         " ended the call: " + MessageOf(converted) + "; try again");
+    }
+    return rpc::ExplainConnectionFailure(converted, address);
+  }
+
+  template <typename Request, typename Response>
+  StatusOr<Response> Call(grpc::Status (v1::Jobs::Stub::*method)(grpc::ClientContext*,
+                                                                 const Request&, Response*),
+                          const Request& request) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    Response response;
+    const grpc::Status status = (stub.get()->*method)(&context, request, &response);
+    if (!status.ok()) return Explain(status);
+    return response;
+  }
+};
+
+JobsClient::JobsClient(std::unique_ptr<State> state) : state_(std::move(state)) {}
+JobsClient::~JobsClient() = default;
+
+StatusOr<std::unique_ptr<JobsClient>> JobsClient::Create(const std::string& address,
+                                                         const std::string& proxy,
+                                                         const identity::Identity& identity) {
+  rpc::InitializeRpc();
+  const rpc::TlsIdentity tls{.certificate_pem = identity.certificate().pem(),
+                             .key_pem = identity.tls_key_pem(),
+                             .root_pem = identity.root().pem()};
+  auto state = std::make_unique<State>();
+  state->address = address;
+  CHORALE_ASSIGN_OR_RETURN(
+      state->channel,
+      rpc::MakeChannel({.address = address, .proxy = proxy, .keepalive_interval = kKeepalive},
+                       tls));
+  state->stub = v1::Jobs::NewStub(state->channel);
+  return std::unique_ptr<JobsClient>(new JobsClient(std::move(state)));
+}
+
+StatusOr<v1::SubmitJobResponse> JobsClient::SubmitJob(const v1::SubmitJobRequest& request) {
+  return state_->Call(&v1::Jobs::Stub::SubmitJob, request);
+}
+
+StatusOr<v1::ListJobsResponse> JobsClient::ListJobs(const v1::ListJobsRequest& request) {
+  return state_->Call(&v1::Jobs::Stub::ListJobs, request);
+}
+
+StatusOr<v1::ShowJobResponse> JobsClient::ShowJob(const v1::ShowJobRequest& request) {
+  return state_->Call(&v1::Jobs::Stub::ShowJob, request);
+}
+
+StatusOr<v1::CancelJobResponse> JobsClient::CancelJob(const v1::CancelJobRequest& request) {
+  return state_->Call(&v1::Jobs::Stub::CancelJob, request);
+}
+
+StatusOr<v1::ListSitesResponse> JobsClient::ListSites(const v1::ListSitesRequest& request) {
+  return state_->Call(&v1::Jobs::Stub::ListSites, request);
+}
+
+Status JobsClient::WatchJob(const v1::WatchJobRequest& request,
+                            const std::function<void(const v1::WatchJobResponse&)>& on_message,
+                            const std::function<void()>& on_reconnect) {
+  int empty_streams = 0;
+  bool has_seen_job = false;
+  while (true) {
+    grpc::ClientContext context;
+    const auto reader = state_->stub->WatchJob(&context, request);
+    v1::WatchJobResponse message;
+    bool is_empty = true;
+    while (reader->Read(&message)) {
+      is_empty = false;
+      has_seen_job = true;
+      on_message(message);
+    }
+    const grpc::Status status = reader->Finish();
+    if (status.ok()) return OkStatus();
+    // A job that was never seen, or a refusal, will not get better by waiting.
+    if (!has_seen_job || status.error_code() != grpc::StatusCode::UNAVAILABLE)
+      return state_->Explain(status);
+    empty_streams = is_empty ? empty_streams + 1 : 0;
+    on_reconnect();
+    if (empty_streams >= kMaxEmptyStreams ||
+        !state_->channel->WaitForConnected(std::chrono::system_clock::now() + kReconnectTimeout)) {
+      return state_->Explain(status);
+    }
+  }
+}
+
+Status JobsClient::PullModel(
+    const v1::PullModelRequest& request,
+    const std::function<Status(const v1::PullModelResponse&)>& on_message) {
+  grpc::ClientContext context;
+  const auto reader = state_->stub->PullModel(&context, request);
+  v1::PullModelResponse message;
+  while (reader->Read(&message)) {
+    if (const Status status = on_message(message); !status.ok()) {
+      context.TryCancel();
+      (void)reader->Finish();
+      return status;
+    }
+  }
+  const grpc::Status status = reader->Finish();
+  return status.ok() ? OkStatus() : state_->Explain(status);
+}
+
+}  // namespace chorale::cli

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "chorale/v1/jobs.pb.h"
+#include "core/status.h"
+#include "identity/identity.h"
+
+namespace chorale::cli {
+
+// The coordinator's Jobs service as a researcher sees it. Errors of the connection say what it
+// means in a hospital's network and what to do. Not thread-safe.
+class JobsClient {
+ public:
+  // Dials lazily. `proxy` as in researcher.yaml: empty means from the environment. INVALID_ARGUMENT
+  // for a malformed address or proxy.
+  [[nodiscard]] static StatusOr<std::unique_ptr<JobsClient>> Create(
+      const std::string& address, const std::string& proxy, const identity::Identity& identity);
+  ~JobsClient();
+
+  // Each waits half a minute at most.
+  [[nodiscard]] StatusOr<v1::SubmitJobResponse> SubmitJob(const v1::SubmitJobRequest& request);
+  [[nodiscard]] StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
+  [[nodiscard]] StatusOr<v1::ShowJobResponse> ShowJob(const v1::ShowJobRequest& request);
+  [[nodiscard]] StatusOr<v1::CancelJobResponse> CancelJob(const v1::CancelJobRequest& request);
+  [[nodiscard]] StatusOr<v1::ListSitesResponse> ListSites(const v1::ListSitesRequest& request);
+
+  // Tells every message until the job has ended. When the connection is lost it is dialled again
+  // for two minutes at most, and `on_reconnect` is told; the stream then begins with the job as it
+  // is.
+  [[nodiscard]] Status WatchJob(const v1::WatchJobRequest& request,
+                                const std::function<void(const v1::WatchJobResponse&)>& on_message,
+                                const std::function<void()>& on_reconnect);
+
+  // Tells every message, the header first, until the end or the first error of `on_message`.
+  [[nodiscard]] Status PullModel(
+      const v1::PullModelRequest& request,
+      const std::function<Status(const v1::PullModelResponse&)>& on_message);
+
+ private:
+  struct State;
+  explicit JobsClient(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace chorale::cli

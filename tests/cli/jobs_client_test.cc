@@ -1,0 +1,168 @@
+#include "cli/jobs_client.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chorale/v1/jobs.grpc.pb.h"
+#include "core/rpc/server.h"
+#include "core/rpc/tls.h"
+#include "tests/support/test_pki.h"
+
+namespace chorale::cli {
+namespace {
+
+using testing::HasSubstr;
+
+// Answers as the test tells it.
+class FakeJobs final : public v1::Jobs::Service {
+ public:
+  grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest* request,
+                        v1::ListJobsResponse* response) override {
+    response->add_jobs()->set_job_id("limit-" + std::to_string(request->limit()));
+    return status;
+  }
+  grpc::Status WatchJob(grpc::ServerContext*, const v1::WatchJobRequest*,
+                        grpc::ServerWriter<v1::WatchJobResponse>* writer) override {
+    ++watches;
+    v1::WatchJobResponse message;
+    for (const v1::JobState state : {v1::JOB_STATE_RUNNING, v1::JOB_STATE_COMPLETED}) {
+      message.mutable_job()->set_state(state);
+      writer->Write(message);
+      if (watches <= broken_watches) return {grpc::StatusCode::UNAVAILABLE, "restarting"};
+    }
+    return status;
+  }
+  grpc::Status PullModel(grpc::ServerContext*, const v1::PullModelRequest*,
+                         grpc::ServerWriter<v1::PullModelResponse>* writer) override {
+    v1::PullModelResponse message;
+    message.mutable_chunk()->set_data("x");
+    for (int i = 0; i < 3; ++i) writer->Write(message);
+    return status;
+  }
+  grpc::Status status;
+  int watches = 0;
+  int broken_watches = 0;
+};
+
+class JobsClientTest : public testing::Test {
+ protected:
+  JobsClientTest()
+      : coordinator_(pki_.Load(v1::PARTY_ROLE_COORDINATOR, "main")),
+        researcher_(pki_.Load(v1::PARTY_ROLE_RESEARCHER, "alice")) {
+    rpc::InitializeRpc();
+    auto server = rpc::Server::Start(
+        {.listen = "127.0.0.1:0", .keepalive_interval = std::chrono::seconds(30)},
+        support::TlsOf(coordinator_), {&service_});
+    EXPECT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    client_ = Connect(server_->port());
+  }
+  std::unique_ptr<JobsClient> Connect(int port) {
+    auto client = JobsClient::Create("127.0.0.1:" + std::to_string(port), "none", researcher_);
+    EXPECT_TRUE(client.ok()) << client.status();
+    return *std::move(client);
+  }
+
+  support::TestPki pki_;
+  identity::Identity coordinator_;
+  identity::Identity researcher_;
+  FakeJobs service_;
+  std::unique_ptr<rpc::Server> server_;
+  std::unique_ptr<JobsClient> client_;
+};
+
+TEST_F(JobsClientTest, AsksOverMutualTls) {
+  v1::ListJobsRequest request;
+  request.set_limit(7);
+
+  const auto response = client_->ListJobs(request);
+
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->jobs(0).job_id(), "limit-7");
+}
+
+TEST_F(JobsClientTest, KeepsCodeAndWordsOfARefusal) {
+  service_.status = {grpc::StatusCode::PERMISSION_DENIED, "only researchers may ask"};
+
+  const Status status = client_->ListJobs({}).status();
+
+  EXPECT_EQ(status.code(), StatusCode::kPermissionDenied);
+  EXPECT_THAT(MessageOf(status), HasSubstr("only researchers may ask"));
+}
+
+// Their exit codes mean the end of a job.
+TEST_F(JobsClientTest, NeverAnswersWithTheCodesOfAJobsEnd) {
+  for (const grpc::StatusCode code : {grpc::StatusCode::ABORTED, grpc::StatusCode::CANCELLED}) {
+    service_.status = {code, "draining"};
+    EXPECT_EQ(client_->ListJobs({}).status().code(), StatusCode::kUnavailable);
+  }
+}
+
+TEST_F(JobsClientTest, SaysWhereNobodyListens) {
+  const int port = server_->port();
+  server_.reset();
+
+  const Status status = client_->ListJobs({}).status();
+
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(MessageOf(status), HasSubstr(std::to_string(port)));
+}
+
+TEST_F(JobsClientTest, WatchesUntilTheEnd) {
+  std::vector<v1::JobState> states;
+
+  const Status status = client_->WatchJob(
+      {}, [&](const auto& message) { states.push_back(message.job().state()); }, [] {});
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(states, testing::ElementsAre(v1::JOB_STATE_RUNNING, v1::JOB_STATE_COMPLETED));
+}
+
+TEST_F(JobsClientTest, WatchesOnAfterALostConnection) {
+  service_.broken_watches = 2;
+  int reconnects = 0;
+  v1::JobState last = v1::JOB_STATE_UNSPECIFIED;
+
+  const Status status = client_->WatchJob(
+      {}, [&](const auto& message) { last = message.job().state(); }, [&] { ++reconnects; });
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(last, v1::JOB_STATE_COMPLETED);
+  EXPECT_EQ(reconnects, 2);
+}
+
+TEST_F(JobsClientTest, DoesNotWatchOnAfterARefusal) {
+  service_.status = {grpc::StatusCode::NOT_FOUND, "no such job"};
+  int reconnects = 0;
+
+  const Status status = client_->WatchJob(
+      {}, [](const auto&) {}, [&] { ++reconnects; });
+
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_EQ(reconnects, 0);
+}
+
+TEST_F(JobsClientTest, StopsPullingAtTheFirstErrorOfTheReader) {
+  int messages = 0;
+
+  const Status status = client_->PullModel({}, [&](const auto&) {
+    ++messages;
+    return DataLoss("spoilt");
+  });
+
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_EQ(messages, 1);
+}
+
+TEST_F(JobsClientTest, RefusesAMalformedAddress) {
+  EXPECT_EQ(JobsClient::Create("nowhere", "none", researcher_).status().code(),
+            StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace chorale::cli
