@@ -5,6 +5,16 @@
 #include <cstdint>
 #include <vector>
 
+// The iterations of the next loop may run at once. GCC takes the width of vectors as an attribute,
+// Clang chooses it.
+#if defined(__clang__)
+#define CHORALE_INDEPENDENT_ITERATIONS _Pragma("clang loop vectorize(assume_safety)")
+#define CHORALE_AVX512 "avx512f"
+#else
+#define CHORALE_INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")
+#define CHORALE_AVX512 "avx512f,prefer-vector-width=512"
+#endif
+
 namespace chorale::coordinator {
 namespace {
 
@@ -35,7 +45,7 @@ template <std::size_t kSites, bool kIsFirst, bool kIsLast>
     x[k] = pass.x[k];
     w[k] = pass.weights[k];
   }
-#pragma GCC ivdep
+  CHORALE_INDEPENDENT_ITERATIONS
   for (std::size_t i = 0; i < pass.size; ++i) {
     double sum = kIsFirst ? 0.0 : pass.total[i];
     for (std::size_t k = 0; k < kSites; ++k) sum += w[k] * static_cast<double>(x[k][i]);
@@ -108,9 +118,7 @@ using SumBlock = void (*)(const Block&);
 // Wider, and the same bits as the portable form: products and sums are rounded one by one, since
 // this file is compiled without contraction.
 [[gnu::target("avx2")]] void SumBlockAvx2(const Block& block) { SumBlockBody(block); }
-[[gnu::target("avx512f,prefer-vector-width=512")]] void SumBlockAvx512(const Block& block) {
-  SumBlockBody(block);
-}
+[[gnu::target(CHORALE_AVX512)]] void SumBlockAvx512(const Block& block) { SumBlockBody(block); }
 
 SumBlock ChooseSumBlock() {
   if (__builtin_cpu_supports("avx512f")) return SumBlockAvx512;
