@@ -32,7 +32,7 @@ FakeCoordinator::~FakeCoordinator() {
 }
 
 std::string FakeCoordinator::address() const {
-  return "localhost:" + std::to_string(server_->port());
+  return "127.0.0.1:" + std::to_string(server_->port());  // A bare machine may not know localhost.
 }
 
 void FakeCoordinator::AddBlob(Bytes content) {
