@@ -33,12 +33,17 @@ namespace {
 class InstantTrainer final : public training::LocalTrainer {
  public:
   StatusOr<training::TrainResult> Train(const training::TrainRequest& request) override {
-    return training::TrainResult{.update = ParameterVector(request.global_parameters.size()),
+    return training::TrainResult{.update = ParameterVector(request.start.size()),
+                                 .control_change = {},
                                  .num_examples = request.train.size()};
   }
-  StatusOr<std::vector<float>> Predict(const v1::ModelSpec&, std::span<const float>,
+  StatusOr<std::vector<float>> Predict(const models::GraphPlan&, std::span<const float>,
                                        const data::Examples& examples) override {
     return std::vector<float>(examples.size(), 0.5F);
+  }
+  StatusOr<training::EvaluationResult> Evaluate(const models::GraphPlan&, std::span<const float>,
+                                                const data::Examples&) override {
+    return training::EvaluationResult{};
   }
   [[nodiscard]] std::string device() const override { return "none"; }
 };

@@ -58,8 +58,15 @@ void AddVerbs(CLI::App& program, Command& command) {
   AddJobShow(job, command);
   AddJobCancel(job, command);
 
-  CLI::App& model = AddGroup(program, "model", "Trained models");
+  CLI::App& model = AddGroup(program, "model", "Models, before and after training");
   AddModelPull(model, command);
+  AddModelShow(model, command);
+
+  CLI::App& privacy = AddGroup(program, "privacy", "What training costs patients: epsilon, delta");
+  AddPrivacyEpsilon(privacy, command);
+  AddPrivacyNoise(privacy, command);
+  AddPrivacySteps(privacy, command);
+  AddPrivacyRdp(privacy, command);
 
   AddEvaluate(program, command);
 

@@ -13,7 +13,6 @@
 
 #include "cli/exit_code.h"
 #include "core/bytes.h"
-#include "core/crypto/blob_digest.h"
 #include "evaluation/arms.h"
 #include "evaluation/inputs.h"
 #include "evaluation/report.h"
@@ -71,7 +70,8 @@ void DeclareOptions(CLI::App& app, Options& options) {
 // Everything the comparison reads. The arms point into it.
 struct Inputs {
   v1::JobSpec job;
-  ParameterVector federated;
+  evaluation::LoadedModel federated;
+  ParameterVector initial;  // Empty: initialised from the seed.
   std::optional<evaluation::RunRecord> run;
   std::vector<std::string> names;
   std::vector<data::Dataset> datasets;  // In the order of `names`.
@@ -86,6 +86,9 @@ StatusOr<Inputs> ReadInputs(const Options& options) {
     CHORALE_ASSIGN_OR_RETURN(inputs.run, evaluation::LoadRunRecord(options.run));
     CHORALE_RETURN_IF_ERROR(evaluation::CheckSameJob(*inputs.run, inputs.job));
   }
+  CHORALE_ASSIGN_OR_RETURN(inputs.initial,
+                           evaluation::LoadInitialModel(options.job, inputs.job,
+                                                        inputs.run ? &inputs.run->spec : nullptr));
   std::optional<std::filesystem::path> directory;
   if (!options.dataset_config_dir.empty()) directory = options.dataset_config_dir;
   for (const std::string& argument : options.sites) {
@@ -107,20 +110,22 @@ Status Evaluate(const Options& options) {
   for (std::size_t i = 0; i < inputs.datasets.size(); ++i) {
     sites.push_back({.name = inputs.names[i], .dataset = &inputs.datasets[i]});
   }
+  std::optional<std::uint32_t> published_rounds;
+  if (inputs.run) published_rounds = inputs.run->num_published;
   CHORALE_ASSIGN_OR_RETURN(
       evaluation::Comparison comparison,
       evaluation::CompareArms(
           {.job = inputs.job,
            .sites = sites,
-           .federated_parameters = inputs.federated,
+           .federated_parameters = inputs.federated.parameters,
            .trainer = *trainer,
+           .published_rounds = published_rounds,
+           .initial_parameters = inputs.initial,
            .on_arm = [](std::string_view arm) { std::cerr << "evaluating: " << arm << "\n"; },
            .cancelled = &interrupted}));
-  const crypto::BlobId model =
-      crypto::IdentifyBlob(AsBytes(std::span<const float>(inputs.federated)));
   const evaluation::ReportContent content{.job = std::move(inputs.job),
-                                          .num_parameters = inputs.federated.size(),
-                                          .model_digest = ToHex(model.digest),
+                                          .num_parameters = inputs.federated.parameters.size(),
+                                          .model_digest = ToHex(inputs.federated.blob.digest),
                                           .device = trainer->device(),
                                           .comparison = std::move(comparison),
                                           .run = std::move(inputs.run)};

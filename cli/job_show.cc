@@ -45,6 +45,13 @@ void PrintText(const v1::ShowJobResponse& response, std::ostream& out) {
                   note.empty() ? "-" : note});
   }
   table.Print(out);
+
+  v1::JobSpec spec;
+  if (!spec.ParseFromString(response.spec())) spec.Clear();  // Of a newer version: levels by place.
+  for (const v1::RoundRecord& round : response.rounds()) {
+    const std::string statistics = StatisticsText(round, spec);
+    if (!statistics.empty()) out << "\ncolumns over all sites\n" << statistics;
+  }
 }
 
 Status Run(const Options& options, const Terminal& terminal) {

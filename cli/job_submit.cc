@@ -3,14 +3,20 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <span>
 #include <string>
 
+#include "cli/initial_model.h"
 #include "cli/job_progress.h"
+#include "cli/new_file.h"
 #include "cli/output.h"
 #include "cli/researcher_home.h"
 #include "cli/verbs.h"
 #include "core/bytes.h"
+#include "core/crypto/blob_digest.h"
 #include "core/crypto/random.h"
+#include "core/parameters.h"
+#include "core/rpc/chunks.h"
 #include "jobs/job_spec.h"
 #include "jobs/signed_job.h"
 
@@ -46,10 +52,29 @@ StatusOr<std::string> Submit(const v1::JobSpec& spec, const Researcher& research
   }
 }
 
+// Sends the weights that the job starts from, if any, and names them in the specification. The file
+// is found beside job.yaml.
+Status UploadInitialModel(const Options& options, const Researcher& researcher,
+                          const Terminal& terminal, v1::JobSpec& spec) {
+  if (!spec.has_initial_model()) return OkStatus();
+  CHORALE_ASSIGN_OR_RETURN(const models::GraphPlan plan, jobs::PlanOf(spec));
+  const std::filesystem::path path =
+      Absolute(options.file).parent_path() / spec.initial_model().file();
+  CHORALE_ASSIGN_OR_RETURN(const ParameterVector weights,
+                           LoadInitialModel(path.lexically_normal(), plan.layout()));
+  const ByteSpan bytes = AsBytes(std::span<const float>(weights));
+  const crypto::BlobId id = crypto::IdentifyBlob(bytes);
+  terminal.err << "Uploading " << FormatBytes(id.size_bytes) << " of initial weights.\n";
+  CHORALE_RETURN_IF_ERROR(researcher.jobs->UploadModel(id, bytes));
+  *spec.mutable_initial_model()->mutable_weights() = rpc::ToProto(id);
+  return OkStatus();
+}
+
 Status Run(const Options& options, const Terminal& terminal) {
-  CHORALE_ASSIGN_OR_RETURN(const v1::JobSpec spec, jobs::LoadJobFile(options.file));
+  CHORALE_ASSIGN_OR_RETURN(v1::JobSpec spec, jobs::LoadJobFile(options.file));
   CHORALE_ASSIGN_OR_RETURN(const Researcher researcher,
                            OpenResearcher(options.researcher, terminal.clock.WallNow()));
+  CHORALE_RETURN_IF_ERROR(UploadInitialModel(options, researcher, terminal, spec));
   CHORALE_ASSIGN_OR_RETURN(const std::string job_id, Submit(spec, researcher));
   if (options.waits) {
     if (options.format == OutputFormat::kText)

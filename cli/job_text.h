@@ -34,9 +34,14 @@ using SiteList = google::protobuf::RepeatedPtrField<v1::SiteProgress>;
 // "NAME late" for every site that is not in and not waiting.
 [[nodiscard]] std::vector<std::string> DescribeMissing(const SiteList& sites);
 
-// "3", or "preparation" for the round before the first.
+// "3", or the phase of a round that makes no model: "preparation", "personalization".
 [[nodiscard]] std::string RoundLabel(std::string_view phase, std::uint32_t round);
 // The training loss, else the test loss, of a round: "0.413", or "-" when no site told it.
 [[nodiscard]] std::string LossText(const v1::RoundRecord& round);
+
+// What a preparation round found of each column, a line each, under a heading: rows, missing
+// values, mean, deviation and quantiles, or the rows of each level. Levels are named by `spec`, the
+// job's own words. Empty when the round found nothing.
+[[nodiscard]] std::string StatisticsText(const v1::RoundRecord& round, const v1::JobSpec& spec);
 
 }  // namespace chorale::cli

@@ -7,6 +7,7 @@
 
 #include "chorale/v1/jobs.grpc.pb.h"
 #include "core/rpc/channel.h"
+#include "core/rpc/chunks.h"
 #include "core/rpc/status_conversion.h"
 #include "core/rpc/tls.h"
 
@@ -89,6 +90,24 @@ StatusOr<v1::CancelJobResponse> JobsClient::CancelJob(const v1::CancelJobRequest
 
 StatusOr<v1::ListSitesResponse> JobsClient::ListSites(const v1::ListSitesRequest& request) {
   return state_->Call(&v1::Jobs::Stub::ListSites, request);
+}
+
+Status JobsClient::UploadModel(const crypto::BlobId& id, ByteSpan weights) {
+  grpc::ClientContext context;
+  v1::UploadModelResponse response;
+  const auto writer = state_->stub->UploadModel(&context, &response);
+  v1::UploadModelRequest request;
+  *request.mutable_header() = rpc::ToProto(id);
+  if (writer->Write(request)) {
+    // A coordinator that takes no more says why in its status.
+    const Status sent = rpc::SendBytes(weights, [&](v1::Chunk&& chunk) {
+      *request.mutable_chunk() = std::move(chunk);
+      return writer->Write(request);
+    });
+    if (sent.ok()) writer->WritesDone();
+  }
+  const grpc::Status status = writer->Finish();
+  return status.ok() ? OkStatus() : state_->Explain(status);
 }
 
 Status JobsClient::WatchJob(const v1::WatchJobRequest& request,

@@ -5,6 +5,8 @@
 #include <string>
 
 #include "chorale/v1/jobs.pb.h"
+#include "core/bytes.h"
+#include "core/crypto/blob_digest.h"
 #include "core/status.h"
 #include "identity/identity.h"
 
@@ -26,6 +28,10 @@ class JobsClient {
   [[nodiscard]] StatusOr<v1::ShowJobResponse> ShowJob(const v1::ShowJobRequest& request);
   [[nodiscard]] StatusOr<v1::CancelJobResponse> CancelJob(const v1::CancelJobRequest& request);
   [[nodiscard]] StatusOr<v1::ListSitesResponse> ListSites(const v1::ListSitesRequest& request);
+
+  // Sends the weights that a job is about to start from: flat little-endian float32. Takes as long
+  // as the network does.
+  [[nodiscard]] Status UploadModel(const crypto::BlobId& id, ByteSpan weights);
 
   // Tells every message until the job has ended. When the connection is lost it is dialled again
   // for two minutes at most, and `on_reconnect` is told; the stream then begins with the job as it

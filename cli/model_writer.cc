@@ -118,6 +118,15 @@ Status MatchManifest(const v1::PullModelHeader& header, const std::string& job_i
   return OkStatus();
 }
 
+// Kind of the weights' numbers, as the signed manifest tells; one that does not is of a version
+// that knew float32 alone.
+models::NumberType NumbersOf(const v1::PullModelHeader& header) {
+  const auto manifest =
+      nlohmann::json::parse(header.manifest(), nullptr, /*allow_exceptions=*/false);
+  return FindString(manifest, {"weights", "numbers"}) == "float64" ? models::NumberType::kFloat64
+                                                                   : models::NumberType::kFloat32;
+}
+
 std::string RenderSignature(const v1::PullModelHeader& header) {
   const nlohmann::ordered_json json = {{"algorithm", "Ed25519"},
                                        {"domain", kManifestDomain},
@@ -138,6 +147,7 @@ struct ModelWriter::State {
   std::string manifest;
   std::string signature;
   ParameterLayout layout;
+  std::uint64_t size_bytes = 0;
   rpc::ChunkReceiver receiver;
   PartialFile file;
 };
@@ -155,9 +165,13 @@ StatusOr<ModelWriter> ModelWriter::Create(const std::filesystem::path& directory
   CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId weights, rpc::FromProto(header.weights()));
   CHORALE_RETURN_IF_ERROR(MatchManifest(header, job_id, weights));
   CHORALE_ASSIGN_OR_RETURN(ParameterLayout layout, models::FromProto(header.layout()));
-  if (layout.size_bytes() != weights.size_bytes) {
-    return DataLoss("the layout has " + std::to_string(layout.size_bytes()) +
-                    " bytes, the weights " + std::to_string(weights.size_bytes));
+  const models::NumberType numbers = NumbersOf(header);
+  const std::uint64_t size_bytes =
+      layout.num_parameters() *
+      (numbers == models::NumberType::kFloat64 ? sizeof(double) : sizeof(float));
+  if (size_bytes != weights.size_bytes) {
+    return DataLoss("the layout has " + std::to_string(size_bytes) + " bytes, the weights " +
+                    std::to_string(weights.size_bytes));
   }
 
   std::error_code error;
@@ -167,10 +181,12 @@ StatusOr<ModelWriter> ModelWriter::Create(const std::filesystem::path& directory
   state->manifest = header.manifest();
   state->signature = RenderSignature(header);
   state->layout = std::move(layout);
+  state->size_bytes = size_bytes;
   CHORALE_RETURN_IF_ERROR(state->file.Open());
   const std::map<std::string, std::string> metadata = {{"format", "pt"},
                                                        {"chorale.job_id", job_id}};
-  CHORALE_RETURN_IF_ERROR(state->file.Write(models::SafetensorsHeader(state->layout, metadata)));
+  CHORALE_RETURN_IF_ERROR(
+      state->file.Write(models::SafetensorsHeader(state->layout, metadata, numbers)));
   return ModelWriter(std::move(state));
 }
 
@@ -190,6 +206,6 @@ Status ModelWriter::Finish() && {
 }
 
 std::uint64_t ModelWriter::num_parameters() const { return state_->layout.num_parameters(); }
-std::uint64_t ModelWriter::size_bytes() const { return state_->layout.size_bytes(); }
+std::uint64_t ModelWriter::size_bytes() const { return state_->size_bytes; }
 
 }  // namespace chorale::cli

@@ -14,7 +14,7 @@ namespace chorale::cli {
 
 // Takes a pulled model piece by piece, without holding it in memory, and lets it appear only when
 // all of it is proved:
-//   model.safetensors   the weights
+//   model.safetensors   the weights: F32, or F64 where the manifest says so
 //   manifest.json       what made them, the exact bytes that were signed
 //   manifest.json.sig   JSON: domain, signature (hexadecimal) and the coordinator's certificate, to
 //   verify offline

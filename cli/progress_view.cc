@@ -30,7 +30,8 @@ std::string Bar(std::uint32_t done, std::uint32_t wanted) {
 }
 
 std::string RoundTitle(const std::string& phase, std::uint32_t round) {
-  return round == 0 ? RoundLabel(phase, round) : "round " + RoundLabel(phase, round);
+  const std::string label = RoundLabel(phase, round);
+  return label == std::to_string(round) ? "round " + label : label;
 }
 
 std::string DescribeCurrent(const v1::RoundProgress& current, Time now) {

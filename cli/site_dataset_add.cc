@@ -22,6 +22,7 @@ struct Options {
   std::string split_column;
   std::string patient_column;
   std::vector<std::string> keep;
+  std::vector<std::string> arrays;
   std::string delimiter;
   std::string decimal;
   std::string encoding;
@@ -40,6 +41,24 @@ std::vector<std::string> SplitAtCommas(std::string_view text) {
     if (comma == std::string_view::npos) return pieces;
     text.remove_prefix(comma + 1);
   }
+}
+
+Status AddArrays(const std::vector<std::string>& arrays, v1::DatasetConfig& dataset) {
+  for (const std::string& array : arrays) {
+    const std::size_t equals = array.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return InvalidArgument("--array must read COLUMN=FILE.npy, got '" + array + "'");
+    }
+    const std::filesystem::path path = Absolute(array.substr(equals + 1));
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(path, error)) {
+      return NotFound("--array: there is no file " + path.string());
+    }
+    v1::ArrayFile& file = *dataset.add_arrays();
+    file.set_column(array.substr(0, equals));
+    file.set_path(path.string());
+  }
+  return OkStatus();
 }
 
 StatusOr<v1::DatasetConfig> ToDataset(const Options& options) {
@@ -73,6 +92,7 @@ StatusOr<v1::DatasetConfig> ToDataset(const Options& options) {
     for (const std::string& value : SplitAtCommas(std::string_view(keep).substr(equals + 1)))
       filter.add_values(value);
   }
+  CHORALE_RETURN_IF_ERROR(AddArrays(options.arrays, dataset));
   return dataset;
 }
 
@@ -102,6 +122,10 @@ void AddSiteDatasetAdd(CLI::App& group, Command& command) {
                    "Column that groups rows of one patient; default: every row is a patient");
   verb->add_option("--keep", options->keep,
                    "COLUMN=VALUE,VALUE: only these rows are used; may be repeated")
+      ->allow_extra_args(false);
+  verb->add_option("--array", options->arrays,
+                   "COLUMN=FILE.npy: numbers of the examples, such as images; the column holds the "
+                   "place in the file, from 0; may be repeated")
       ->allow_extra_args(false);
   verb->add_option("--delimiter", options->delimiter, "One character, or tab; default: a comma");
   verb->add_option("--decimal", options->decimal, "Decimal sign; default: .")

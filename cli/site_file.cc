@@ -104,6 +104,7 @@ std::string RenderSiteFile(const std::string& coordinator) {
          "#       datasets: [heart-disease]\n"
          "#       models: [logistic_regression]\n"
          "#       metrics: [loss]          # that may leave the site; none by default\n"
+         "#       sums: [newton]           # that tell more of rows than an update; none by default\n"
          "#       max_parameters: 10000\n"
          "#       max_rounds: 50\n"
          "#       max_local_epochs: 5\n"

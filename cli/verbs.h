@@ -34,8 +34,15 @@ void AddJobShow(CLI::App& group, Command& command);
 void AddJobCancel(CLI::App& group, Command& command);
 void AddModelPull(CLI::App& group, Command& command);
 
+// chorale privacy …: what training on patients' data costs them, computed on this machine.
+void AddPrivacyEpsilon(CLI::App& group, Command& command);
+void AddPrivacyNoise(CLI::App& group, Command& command);
+void AddPrivacySteps(CLI::App& group, Command& command);
+void AddPrivacyRdp(CLI::App& group, Command& command);
+
 // On this machine alone.
 void AddEvaluate(CLI::App& program, Command& command);
+void AddModelShow(CLI::App& group, Command& command);
 void AddDataSynthetic(CLI::App& group, Command& command);
 
 }  // namespace chorale::cli

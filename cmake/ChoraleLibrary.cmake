@@ -66,6 +66,8 @@ set(CHORALE_HIDDEN_HEADERS
     "libpq-fe.h=core/storage"
     "torch/=models/|training/|evaluation/|tests/"
     "ATen/=models/|training/"
+    "Eigen/=training/newton_|coordinator/aggregation/newton_solver.cc|evaluation/newton_arm.cc"
+    "unsupported/Eigen/=privacy/"
     "yaml-cpp/=core/config"
     "spdlog/=core/log.cc"
     "prometheus/=core/metrics.cc"

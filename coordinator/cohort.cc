@@ -32,6 +32,28 @@ std::vector<SiteId> Sample(std::vector<SiteId> sites, std::size_t size, std::uin
   return sites;
 }
 
+// A site's place in the order of turns: fixed by seed and name, so that it does not move when
+// others come and go. FNV-1a (Fowler, Noll, Vo) of the name, mixed with the seed.
+std::pair<std::uint64_t, std::string> TurnOf(const SiteId& site, std::uint64_t job_seed) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : site.value()) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  }
+  return {Mix(Mix(job_seed) ^ hash), site.value()};
+}
+
+// REQUIRES: `eligible` is not empty.
+SiteId NextInTurn(const std::vector<SiteId>& eligible, const CohortRules& rules) {
+  const auto turn = [&](const SiteId& site) { return TurnOf(site, rules.job_seed); };
+  const auto is_before = [&](const SiteId& a, const SiteId& b) { return turn(a) < turn(b); };
+  std::vector<SiteId> behind;
+  for (const SiteId& site : eligible) {
+    if (rules.previous.has_value() && is_before(*rules.previous, site)) behind.push_back(site);
+  }
+  const std::vector<SiteId>& choice = behind.empty() ? eligible : behind;
+  return *std::min_element(choice.begin(), choice.end(), is_before);
+}
+
 // The sites that could be asked if all were connected, and what keeps the others from it.
 struct Tally {
   std::vector<SiteId> eligible;
@@ -80,11 +102,17 @@ Selection SelectCohort(std::span<const Candidate> candidates, const CohortRules&
     if (!tally.refusals.empty()) reason += ", " + tally.refusals;
     return TooFewSites{std::move(reason)};
   }
+  if (rules.takes_turns) return Cohort{{NextInTurn(tally.eligible, rules)}};
   if (rules.cohort_size == 0 || tally.eligible.size() <= rules.cohort_size) {
     return Cohort{std::move(tally.eligible)};
   }
   return Cohort{
       Sample(std::move(tally.eligible), rules.cohort_size, SeedOf(rules.job_seed, round))};
+}
+
+std::size_t CountWilling(std::span<const Candidate> candidates) {
+  const Tally tally = Count(candidates);
+  return tally.num_reachable - tally.num_without_dataset;
 }
 
 }  // namespace chorale::coordinator

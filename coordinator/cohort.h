@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -26,6 +28,9 @@ struct CohortRules {
   std::uint32_t min_reports = 1;
   std::uint32_t cohort_size = 0;  // 0: every eligible site.
   std::uint64_t job_seed = 0;
+  // One site a round, in an order that the seed draws and that repeats (cyclic training).
+  bool takes_turns = false;
+  std::optional<SiteId> previous = {};  // Whose turn was last; unset: nobody's.
 };
 
 struct Cohort {
@@ -41,8 +46,14 @@ using Selection = std::variant<Cohort, TooFewSites, NeverEnoughSites>;
 
 // A site is eligible when it is on the roster in good standing, connected, offers the dataset and
 // has not refused this job. Of more than cohort_size eligible sites a sample is drawn that depends
-// on the seed, the round and its attempt alone. `candidates` are sorted by site id.
+// on the seed, the round and its attempt alone. Where sites take turns, the next eligible one
+// behind the previous is taken: who is away is skipped, and the order of the others does not depend
+// on who is on the roster. `candidates` are sorted by site id.
 [[nodiscard]] Selection SelectCohort(std::span<const Candidate> candidates,
                                      const CohortRules& rules, RoundKey round);
+
+// Sites that take part when everybody is there: in good standing and willing, as far as is known
+// with the dataset.
+[[nodiscard]] std::size_t CountWilling(std::span<const Candidate> candidates);
 
 }  // namespace chorale::coordinator

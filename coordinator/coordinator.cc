@@ -16,6 +16,7 @@
 #include "coordinator/sqlite_store.h"
 #include "coordinator/task_table.h"
 #include "coordinator/time_codec.h"
+#include "coordinator/uploads.h"
 #include "coordinator/worker.h"
 #include "core/crypto/random.h"
 #include "core/log.h"
@@ -54,6 +55,7 @@ struct Coordinator::Parts {
   TaskTable tasks{kMaxTransfers};
   std::unique_ptr<SqliteJobStore> store;
   std::unique_ptr<PayloadStore> payloads;
+  Uploads uploads;
   std::unique_ptr<Members> members;
   std::unique_ptr<Driver> driver;
   std::unique_ptr<Worker> worker;  // Made before the driver; stopped before it too.
@@ -91,6 +93,7 @@ StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const v1::CoordinatorC
       .payloads = *parts->payloads,
       .members = *parts->members,
       .tasks = parts->tasks,
+      .uploads = parts->uploads,
       .work = *parts->worker,
       .clock = outside.clock,
       .random = parts->random,
@@ -105,8 +108,15 @@ StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const v1::CoordinatorC
   parts->federation =
       std::make_unique<FederationService>(*parts->callers, *parts->driver, parts->tasks,
                                           *parts->payloads, outside.clock, parts->metrics);
-  parts->jobs = std::make_unique<JobsService>(*parts->callers, *parts->driver, parts->identity,
-                                              outside.clock, parts->metrics);
+  parts->jobs = std::make_unique<JobsService>(
+      JobsService::Parts{.callers = *parts->callers,
+                         .driver = *parts->driver,
+                         .payloads = *parts->payloads,
+                         .uploads = parts->uploads,
+                         .coordinator = parts->identity,
+                         .clock = outside.clock,
+                         .metrics = parts->metrics,
+                         .max_model_bytes = config.max_model_bytes()});
   const rpc::TlsIdentity tls{.certificate_pem = parts->identity.certificate().pem(),
                              .key_pem = parts->identity.tls_key_pem(),
                              .root_pem = parts->identity.root().pem()};

@@ -88,6 +88,11 @@ void Engine::Stage(JobEntry& entry, const JobAction& action) {
     batch_.dropped.push_back({id, UpdatePrefix(record->round)});
   } else if (std::holds_alternative<Ended>(action)) {
     batch_.dropped.push_back({id, "update/"});
+    batch_.dropped.push_back({id, kUploadedName});
+    for (std::uint32_t round = entry.machine.num_published(), i = 0; round > 0 && i < kModelsKept;
+         --round, ++i) {
+      batch_.dropped.push_back({id, ModelPrefix(round) + "state"});  // Of use to no later round.
+    }
     batch_.ended.push_back({id, SummaryOf(entry)});
   }
 }
@@ -207,7 +212,7 @@ void Engine::UnloadModelsOfFinished() {
   const auto is_needed = [&](const crypto::BlobId& id) {
     return std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& job) {
       const Job& machine = job.second->machine;
-      if (machine.model() == id) return true;
+      if (machine.model() == id || machine.server_state() == id) return true;
       if (machine.round() == nullptr) return false;
       const auto reports = machine.round()->Contributors();
       return std::any_of(reports.begin(), reports.end(),
@@ -264,6 +269,7 @@ void Engine::OnTimers() {
   if (now >= next_heartbeat_) {
     next_heartbeat_ = now + parts_.limits.heartbeat_interval;
     parts_.members.Refresh();
+    parts_.uploads.Expire(parts_.clock.Now());  // Without the offset, as they came.
     EndLostSessions();
     sites_changed_ = true;  // The roster may have changed.
   }

@@ -19,6 +19,7 @@
 #include "coordinator/site_sessions.h"
 #include "coordinator/store.h"
 #include "coordinator/task_table.h"
+#include "coordinator/uploads.h"
 #include "coordinator/worker.h"
 #include "core/ids.h"
 #include "core/random.h"
@@ -40,6 +41,7 @@ struct EngineParts {
   PayloadStore& payloads;
   Members& members;
   TaskTable& tasks;
+  Uploads& uploads;
   WorkQueue& work;
   const Clock& clock;
   RandomSource& random;  // For job ids.
@@ -88,7 +90,7 @@ class Engine {
 
   // ---- commands of researchers
   // ALREADY_EXISTS: same key, other body; RESOURCE_EXHAUSTED: queue full; INVALID_ARGUMENT: model
-  // too large.
+  // too large; FAILED_PRECONDITION: an initial model that the researcher has not uploaded.
   void Submit(Submission submission, Done<JobId> done);
   // NOT_FOUND; PERMISSION_DENIED: another's job; FAILED_PRECONDITION: ended.
   void Cancel(const JobId& id, const ResearcherId& by, Done<v1::JobSummary> done);
@@ -142,13 +144,18 @@ class Engine {
   [[nodiscard]] std::vector<Candidate> CandidatesFor(const JobEntry& entry) const;
   void StageRosterVersion();
   void StageLastSeen(const SiteId& site);
-  [[nodiscard]] Status CheckSubmission(const Submission& submission,
-                                       const ParameterLayout& layout) const;
+  [[nodiscard]] Status CheckSubmission(const JobEntry& entry) const;
+  // The upload that the specification names; null when it names none.
+  [[nodiscard]] StatusOr<std::shared_ptr<const HeldPayload>> FindUpload(
+      const ResearcherId& researcher, const v1::JobSpec& spec) const;
+  [[nodiscard]] CohortRules CohortRulesOf(const JobEntry& entry) const;
   [[nodiscard]] JobId MakeJobId();
 
   void CarryOut(JobEntry& entry, const JobAction& action);
   void Send(JobEntry& entry, const Dispatch& dispatch);
   void StartSumming(JobEntry& entry);
+  [[nodiscard]] Work SummingWork(const JobEntry& entry, const Round& round) const;
+  void StageModel(const JobId& id, std::uint32_t round, std::shared_ptr<const NextModel> model);
   void LogCommitted();
   void LogRound(const JobEntry& entry, const v1::RoundRecord& record);
   void Finish(const JobId& id);

@@ -1,13 +1,16 @@
 #include <algorithm>
 #include <array>
+#include <map>
 #include <string>
 #include <utility>
 
 #include "coordinator/engine.h"
+#include "coordinator/round_record.h"
 #include "coordinator/time_codec.h"
 #include "core/bytes.h"
 #include "core/log.h"
-#include "data/dataset.h"
+#include "core/rpc/chunks.h"
+#include "data/data_spec.h"
 #include "jobs/job_spec.h"
 
 // The engine's jobs: submission, cohorts, and what actions do.
@@ -15,29 +18,25 @@ namespace chorale::coordinator {
 namespace {
 
 constexpr std::size_t kJobIdBytes = 8;
-constexpr std::uint32_t kModelsKept = 2;  // The present one and the one before.
 
 bool SameBody(const v1::SignedJob& a, const v1::SignedJob& b) {
   return a.spec() == b.spec() && a.certificate() == b.certificate() &&
          a.signature() == b.signature();
 }
 
-std::vector<Contribution> ContributionsOf(const Round& round) {
-  std::vector<Contribution> contributions;
-  for (const auto& [site, report] : round.Contributors()) {
-    contributions.push_back({site, report.payload, report.num_examples});
+std::optional<crypto::BlobId> StateOf(const NextModel& model) {
+  if (!model.server_state.has_value()) return std::nullopt;
+  return model.server_state->id();
+}
+
+// Whose turn was last under cyclic training.
+std::optional<SiteId> LastAsked(const std::vector<v1::RoundRecord>& records) {
+  for (auto record = records.rbegin(); record != records.rend(); ++record) {
+    if (record->phase() == NameOf(Phase::kTraining) && record->sites_size() > 0) {
+      return SiteId(record->sites(0).site());
+    }
   }
-  return contributions;
-}
-
-double SecondsOf(const v1::RoundRecord& record) {
-  return static_cast<double>(record.ended_at().seconds() - record.started_at().seconds()) +
-         1e-9 * (record.ended_at().nanos() - record.started_at().nanos());
-}
-
-const char* EndName(const JobMachineState& state) {
-  if (std::holds_alternative<Completed>(state)) return "completed";
-  return std::holds_alternative<Failed>(state) ? "failed" : "cancelled";
+  return std::nullopt;
 }
 
 }  // namespace
@@ -50,17 +49,32 @@ JobId Engine::MakeJobId() {
   return JobId("j" + ToHex(bytes));
 }
 
-Status Engine::CheckSubmission(const Submission& submission, const ParameterLayout& layout) const {
-  if (layout.size_bytes() > parts_.limits.max_model_bytes) {
-    return InvalidArgument("the model has " + std::to_string(layout.size_bytes()) +
+Status Engine::CheckSubmission(const JobEntry& entry) const {
+  if (ModelBytes(entry) > parts_.limits.max_model_bytes) {
+    return InvalidArgument("the model has " + std::to_string(ModelBytes(entry)) +
                            " bytes; this coordinator takes at most " +
                            std::to_string(parts_.limits.max_model_bytes) + " (max_model_bytes)");
   }
   std::size_t num_queued = 0;
-  for (const auto& [id, entry] : jobs_) num_queued += entry->is_active ? 0 : 1;
+  for (const auto& [id, other] : jobs_) num_queued += other->is_active ? 0 : 1;
   if (num_queued < parts_.limits.max_queued_jobs) return OkStatus();
   return ResourceExhausted("the queue is full: " + std::to_string(num_queued) +
-                           " jobs wait; submit " + submission.spec.name() + " again later");
+                           " jobs wait; submit " + entry.spec.name() + " again later");
+}
+
+StatusOr<std::shared_ptr<const HeldPayload>> Engine::FindUpload(const ResearcherId& researcher,
+                                                                const v1::JobSpec& spec) const {
+  if (!spec.has_initial_model()) return nullptr;
+  if (!spec.initial_model().has_weights()) {
+    return InvalidArgument("initial_model.weights is required: `chorale job submit` fills it in");
+  }
+  CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId weights,
+                           rpc::FromProto(spec.initial_model().weights()));
+  std::shared_ptr<const HeldPayload> upload = parts_.uploads.Find(researcher, weights);
+  if (upload != nullptr) return upload;
+  return FailedPrecondition(
+      "initial_model.weights names weights that you have not uploaded, or "
+      "over an hour ago: upload them again");
 }
 
 void Engine::Submit(Submission submission, Done<JobId> done) {
@@ -85,9 +99,9 @@ void Engine::Submit(Submission submission, Done<JobId> done) {
   if (held.ok()) return answer(*held);
   if (held.status().code() != StatusCode::kNotFound) return done(held.status());
 
-  const StatusOr<ParameterLayout> layout = jobs::LayoutOf(submission.spec);
-  if (!layout.ok()) return done(layout.status());
-  if (const Status fit = CheckSubmission(submission, *layout); !fit.ok()) return done(fit);
+  const StatusOr<std::shared_ptr<const HeldPayload>> upload =
+      FindUpload(submission.researcher, submission.spec);
+  if (!upload.ok()) return done(upload.status());
   StoredSubmission stored{.id = MakeJobId(),
                           .researcher = std::move(submission.researcher),
                           .idempotency_key = std::move(submission.idempotency_key),
@@ -95,12 +109,17 @@ void Engine::Submit(Submission submission, Done<JobId> done) {
                           .submitted_at = Now()};
   StatusOr<JobEntry> entry = MakeEntry(stored, {});
   if (!entry.ok()) return done(entry.status());
+  if (const Status fit = CheckSubmission(*entry); !fit.ok()) return done(fit);
   const JobId id = stored.id;
   batch_.submissions.push_back(std::move(stored));
+  if (*upload != nullptr) {
+    batch_.kept.push_back({id, kUploadedName, (*upload)->id(), (*upload)->bytes()});
+  }
   order_.push_back(id);
   jobs_.emplace(id, std::make_unique<JobEntry>(*std::move(entry)));
   changed_.insert(id);
-  answers_.emplace_back([done, id](const Status& committed) {
+  // The upload is held until the commit is through.
+  answers_.emplace_back([done, id, held = *upload](const Status& committed) {
     done(committed.ok() ? StatusOr<JobId>(id) : StatusOr<JobId>(committed));
   });
 }
@@ -132,28 +151,42 @@ void Engine::WorkIsDone(WorkDone done) {
   const std::uint32_t number = round == nullptr ? 0 : round->key().number.value();
 
   JobEvent event;
-  std::shared_ptr<HeldPayload>
-      model;  // Shared with the answer that lets it go once the commit is through.
+  std::shared_ptr<const NextModel> model;
   if (!done.product.ok()) {
     const std::string why = MessageOf(done.product.status());
     event = round == nullptr ? JobEvent(StartFailed{why}) : JobEvent(AggregationFailed{why});
-  } else if (auto* moments = std::get_if<Moments>(&*done.product)) {
-    event = RoundAggregated{std::move(*moments)};
+  } else if (auto* preparation = std::get_if<Preparation>(&*done.product)) {
+    event = RoundAggregated{.result = std::move(*preparation)};
+  } else if (auto* metrics = std::get_if<RoundMetrics>(&*done.product)) {
+    event = RoundAggregated{.result = std::move(*metrics)};
   } else {
-    model = std::make_shared<HeldPayload>(std::get<HeldPayload>(*std::move(done.product)));
-    event = round == nullptr ? JobEvent(JobStarted{model->id()})
-                             : JobEvent(RoundAggregated{model->id()});
+    model = std::make_shared<const NextModel>(std::get<NextModel>(*std::move(done.product)));
+    event = round == nullptr ? JobEvent(JobStarted{model->model.id()})
+                             : JobEvent(RoundAggregated{.result = model->model.id(),
+                                                        .server_state = StateOf(*model),
+                                                        .converged = model->converged,
+                                                        .note = model->note});
   }
   if (const Status stepped = Step(*entry, event); !stepped.ok()) {
     log::Error("job.result_not_taken", {{"job", done.job.value()}, {"why", MessageOf(stepped)}});
     return;
   }
-  if (model == nullptr) return;
-  batch_.kept.push_back({done.job, ModelPrefix(number) + "global", model->id(), model->bytes()});
-  if (number >= kModelsKept) {
-    batch_.dropped.push_back({done.job, ModelPrefix(number - kModelsKept)});
+  if (model != nullptr) StageModel(done.job, number, std::move(model));
+}
+
+// Keeps the model that a round made, 0 being the initial one, and lets old ones go.
+void Engine::StageModel(const JobId& id, std::uint32_t round,
+                        std::shared_ptr<const NextModel> model) {
+  const std::string prefix = ModelPrefix(round);
+  batch_.kept.push_back({id, prefix + "global", model->model.id(), model->model.bytes()});
+  if (model->server_state.has_value()) {
+    const HeldPayload& state = *model->server_state;
+    batch_.kept.push_back({id, prefix + "state", state.id(), state.bytes()});
   }
-  answers_.emplace_back([model](const Status&) {});
+  if (round == 0) batch_.dropped.push_back({id, kUploadedName});
+  if (round >= kModelsKept) batch_.dropped.push_back({id, ModelPrefix(round - kModelsKept)});
+  // Shared with the answer, which lets the payloads go once the commit is through.
+  answers_.emplace_back([model = std::move(model)](const Status&) {});
 }
 
 // ---------------------------------------------------------------------------- cohorts
@@ -174,11 +207,7 @@ void Engine::StageCohorts(Time now) {
 bool Engine::StageCohort(JobEntry& entry, Time now) {
   const auto& selecting = std::get<Selecting>(entry.machine.state());
   const std::vector<Candidate> candidates = CandidatesFor(entry);
-  const Selection selection = SelectCohort(candidates,
-                                           {.min_reports = entry.spec.rounds().min_reports(),
-                                            .cohort_size = entry.spec.rounds().cohort_size(),
-                                            .job_seed = entry.spec.seed()},
-                                           selecting.round);
+  const Selection selection = SelectCohort(candidates, CohortRulesOf(entry), selecting.round);
   std::optional<JobEvent> event;
   if (const auto* cohort = std::get_if<Cohort>(&selection)) {
     event = CohortSelected{cohort->sites};
@@ -197,6 +226,19 @@ bool Engine::StageCohort(JobEntry& entry, Time now) {
   log::Error("job.cohort_not_taken",
              {{"job", entry.submission.id.value()}, {"why", MessageOf(stepped)}});
   return false;
+}
+
+// Every site that can be asked prepares and personalizes, whatever trains in a round.
+CohortRules Engine::CohortRulesOf(const JobEntry& entry) const {
+  CohortRules rules{.min_reports = entry.spec.rounds().min_reports(),
+                    .job_seed = entry.spec.seed()};
+  if (entry.machine.phase() != Phase::kTraining) return rules;
+  rules.cohort_size = entry.spec.rounds().cohort_size();
+  if (entry.spec.aggregation().has_cyclic()) {
+    rules.takes_turns = true;
+    rules.previous = LastAsked(entry.machine.rounds());
+  }
+  return rules;
 }
 
 std::vector<Candidate> Engine::CandidatesFor(const JobEntry& entry) const {
@@ -219,84 +261,6 @@ std::vector<Candidate> Engine::CandidatesFor(const JobEntry& entry) const {
     }
   }
   return candidates;
-}
-
-// ---------------------------------------------------------------------------- actions
-
-void Engine::CarryOut(JobEntry& entry, const JobAction& action) {
-  const JobId& id = entry.submission.id;
-  if (std::holds_alternative<MakeInitialModel>(action)) {
-    if (!entry.is_active || std::exchange(entry.has_work, true)) return;
-    parts_.work.Start({id, MakeModelWork{entry.spec.model(), data::NumInputs(entry.spec.data()),
-                                         entry.spec.seed()}});
-  } else if (std::holds_alternative<FindCohort>(action)) {
-    sites_changed_ = true;
-  } else if (const auto* dispatch = std::get_if<Dispatch>(&action)) {
-    Send(entry, *dispatch);
-  } else if (std::holds_alternative<Aggregate>(action)) {
-    StartSumming(entry);
-  } else if (const auto* cancel = std::get_if<CancelTasks>(&action)) {
-    for (const SiteId& site : cancel->sites) {
-      const SiteSession* session = sessions_.FindSite(site);
-      if (session == nullptr) continue;
-      v1::CoordinatorMessage message;
-      message.mutable_cancelled()->set_task_id(TaskIdOf(id, cancel->round, site).value());
-      message.mutable_cancelled()->set_reason(cancel->reason);
-      session->channel->Send(std::move(message));
-    }
-  } else if (const auto* close = std::get_if<CloseTasks>(&action)) {
-    parts_.tasks.Close(id, close->round);
-  } else if (const auto* record = std::get_if<RecordRound>(&action)) {
-    LogRound(entry, entry.machine.rounds()[record->index]);
-  } else if (std::holds_alternative<Ended>(action)) {
-    log::Info("job.ended", {{"job", id.value()},
-                            {"state", EndName(entry.machine.state())},
-                            {"rounds", entry.machine.num_published()},
-                            {"reason", SummaryOf(entry).reason()}});
-  }
-}
-
-void Engine::Send(JobEntry& entry, const Dispatch& dispatch) {
-  const Round* round = entry.machine.round();
-  const bool is_current = round != nullptr && round->key() == dispatch.round &&
-                          std::holds_alternative<Collecting>(round->state());
-  if (!is_current) return;
-  parts_.tasks.Open(MakeOpenTask(entry, dispatch.site));
-  const SiteSession* session = sessions_.FindSite(dispatch.site);
-  if (session == nullptr) return;  // Sent when it connects.
-  v1::CoordinatorMessage message;
-  *message.mutable_task() = MakeTask(entry, dispatch);
-  session->channel->Send(std::move(message));
-}
-
-void Engine::StartSumming(JobEntry& entry) {
-  const Round* round = entry.machine.round();
-  if (round == nullptr || std::exchange(entry.has_work, true)) return;
-  Work work{.job = entry.submission.id, .task = MomentsWork{ContributionsOf(*round)}};
-  if (round->key().number.value() != 0) {
-    work.task = AverageWork{{.model = *entry.machine.model(),
-                             .contributions = ContributionsOf(*round),
-                             .weighting = entry.spec.aggregation().fedavg().weighting()}};
-  }
-  parts_.work.Start(std::move(work));
-}
-
-void Engine::LogRound(const JobEntry& entry, const v1::RoundRecord& record) {
-  const double seconds = SecondsOf(record);
-  if (record.published()) {
-    parts_.metrics.rounds_published.Increment();
-    parts_.metrics.round_seconds.Observe(seconds);
-    log::Info("round.published", {{"job", entry.submission.id.value()},
-                                  {"round", record.round()},
-                                  {"sites", record.sites_size()},
-                                  {"examples", record.num_examples()},
-                                  {"ms", 1e3 * seconds}});
-  } else {
-    parts_.metrics.rounds_abandoned.Increment();
-    log::Warning("round.abandoned", {{"job", entry.submission.id.value()},
-                                     {"round", record.round()},
-                                     {"reason", record.reason()}});
-  }
 }
 
 }  // namespace chorale::coordinator

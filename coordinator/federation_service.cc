@@ -1,5 +1,7 @@
 #include "coordinator/federation_service.h"
 
+#include <algorithm>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -69,15 +71,15 @@ Status FederationService::Fetch(grpc::ServerContext& context, const v1::FetchBlo
   CHORALE_ASSIGN_OR_RETURN(TaskTable::Transfer transfer,
                            tasks_.Begin(TaskId(request.task_id()), SiteId(caller.party.name),
                                         [&context] { context.TryCancel(); }));
-  const std::optional<crypto::BlobId>& model = transfer.task().model;
-  if (!model.has_value() || model->digest != digest) {
-    return PermissionDenied("the task does not name this blob");
-  }
-  if (request.offset_bytes() % kChunkBytes != 0 || request.offset_bytes() > model->size_bytes) {
+  const std::vector<crypto::BlobId>& blobs = transfer.task().blobs;
+  const auto blob = std::find_if(blobs.begin(), blobs.end(),
+                                 [&](const crypto::BlobId& id) { return id.digest == digest; });
+  if (blob == blobs.end()) return PermissionDenied("the task does not name this blob");
+  if (request.offset_bytes() % kChunkBytes != 0 || request.offset_bytes() > blob->size_bytes) {
     return InvalidArgument("offset_bytes must be a multiple of 1 MiB within the blob, got " +
                            std::to_string(request.offset_bytes()));
   }
-  CHORALE_ASSIGN_OR_RETURN(const PayloadReader payload, payloads_.Find(*model));
+  CHORALE_ASSIGN_OR_RETURN(const PayloadReader payload, payloads_.Find(*blob));
   v1::FetchBlobResponse response;
   const auto write = [&](v1::Chunk&& chunk) {
     const std::size_t bytes = chunk.data().size();
@@ -141,8 +143,7 @@ StatusOr<HeldPayload> FederationService::ReceivePayload(
     const v1::Chunk& chunk = request.chunk();
     CHORALE_RETURN_IF_ERROR(receiver.Accept(chunk));
     const ByteSpan piece = AsBytes(chunk.data());
-    const Status sound = CheckPayloadPiece(task, report.num_examples, chunk.offset_bytes(), piece);
-    if (!sound.ok()) {
+    if (const Status sound = CheckPayloadPiece(task, chunk.offset_bytes(), piece); !sound.ok()) {
       ExcludeSite(task, sound);
       return sound;
     }
@@ -150,7 +151,20 @@ StatusOr<HeldPayload> FederationService::ReceivePayload(
     metrics_.bytes_received.Increment(static_cast<double>(piece.size()));
   }
   CHORALE_RETURN_IF_ERROR(receiver.Finish());
-  return std::move(writer).Commit(report.payload);
+  CHORALE_ASSIGN_OR_RETURN(HeldPayload held, std::move(writer).Commit(report.payload));
+  if (IsCheckedAsWhole(task)) CHORALE_RETURN_IF_ERROR(CheckWhole(task, report));
+  return held;
+}
+
+Status FederationService::CheckWhole(const OpenTask& task, const Report& report) {
+  // One at a time: a payload of every site at once would not fit into memory.
+  const std::scoped_lock lock(whole_mutex_);
+  CHORALE_ASSIGN_OR_RETURN(const PayloadReader reader, payloads_.Find(report.payload));
+  Bytes payload(report.payload.size_bytes);
+  CHORALE_RETURN_IF_ERROR(reader.ReadAt(0, payload));
+  const Status sound = CheckWholePayload(task, report.num_examples, payload);
+  if (!sound.ok()) ExcludeSite(task, sound);
+  return sound;
 }
 
 void FederationService::ExcludeSite(const OpenTask& task, const Status& why) {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 
 #include "chorale/v1/federation.grpc.pb.h"
 #include "coordinator/callers.h"
@@ -43,6 +44,8 @@ class FederationService final
   [[nodiscard]] StatusOr<HeldPayload> ReceivePayload(
       const OpenTask& task, const Report& report,
       grpc::ServerReader<v1::ReportResultRequest>& reader);
+  // Checks a payload that says something only as a whole, once it is held.
+  [[nodiscard]] Status CheckWhole(const OpenTask& task, const Report& report);
   // The site's own fault: the round goes on without it, and says so.
   void ExcludeSite(const OpenTask& task, const Status& why);
 
@@ -53,6 +56,7 @@ class FederationService final
   const Clock& clock_;
   CoordinatorMetrics& metrics_;
   std::atomic<std::uint64_t> next_session_{1};
+  std::mutex whole_mutex_;  // Bounds the memory of CheckWhole; guards nothing.
 };
 
 }  // namespace chorale::coordinator

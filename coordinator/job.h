@@ -9,6 +9,7 @@
 
 #include "chorale/v1/federation.pb.h"
 #include "chorale/v1/jobs.pb.h"
+#include "coordinator/early_stop.h"
 #include "coordinator/round.h"
 #include "core/crypto/blob_digest.h"
 #include "core/ids.h"
@@ -19,11 +20,14 @@ namespace chorale::coordinator {
 
 // What the machine needs of a valid specification.
 struct JobRules {
-  std::uint32_t num_rounds = 1;  // Published training rounds wanted.
+  std::uint32_t num_rounds = 1;  // Published training or newton rounds wanted, at most.
   std::uint32_t min_reports = 1;
   std::uint32_t max_abandoned = 0;  // Consecutive abandoned rounds that are tolerated.
   Duration deadline{};              // Of each round, and of waiting for a cohort.
   bool needs_preparation = false;
+  bool uses_newton = false;  // Rounds 1 to num_rounds are steps of Newton's method.
+  bool personalizes = false;
+  std::optional<EarlyStopRules> early_stop = {};
 };
 [[nodiscard]] JobRules RulesOf(const v1::JobSpec& spec);
 
@@ -32,6 +36,13 @@ struct JobRules {
 [[nodiscard]] bool IsPassing(const Refusal& refusal);
 
 using Moments = std::vector<v1::FeatureMoments>;  // One per numeric feature, in order.
+using RoundMetrics = std::vector<v1::MetricValue>;
+
+// What a preparation round finds.
+struct Preparation {
+  Moments moments = {};
+  std::vector<v1::ColumnStatistics> statistics = {};  // Numeric and categorical features, in order.
+};
 
 // ---------------------------------------------------------------------------- events (v1::JobEvent
 // is their codec)
@@ -69,8 +80,12 @@ struct SiteReturned {
 };
 struct DeadlinePassed {};
 struct RoundAggregated {
-  std::variant<crypto::BlobId, Moments>
-      result;  // The next model, or the moments of a preparation round.
+  // The next model; of a preparation and of a personalization round, what it is for.
+  std::variant<crypto::BlobId, Preparation, RoundMetrics> result;
+  std::optional<crypto::BlobId> server_state =
+      {};                      // With a model: what the next round needs of it.
+  std::string converged = {};  // With a model: why no further round is needed.
+  std::string note = {};       // For people: what they should know of the round.
 };
 struct AggregationFailed {
   std::string reason;
@@ -132,13 +147,17 @@ using JobAction = std::variant<MakeInitialModel, FindCohort, Dispatch, Aggregate
 struct Queued {};
 struct Selecting {
   RoundKey round;
+  Phase phase;
   Time since;
   Time deadline;
 };
 struct Running {
   Round round;
+  Phase phase;
 };
-struct Completed {};
+struct Completed {
+  std::string reason;  // Of an early end; empty: every round was run.
+};
 struct Failed {
   std::string reason;
 };
@@ -149,11 +168,13 @@ using JobMachineState = std::variant<Queued, Selecting, Running, Completed, Fail
 
 // One job from submission to its end, as a deterministic state machine around Round:
 //   Queued → Selecting ⇄ Running → Completed | Failed | CancelledBy
-// Round 0, if the rules ask for it, prepares; rounds 1 to num_rounds train. Replaying the same
-// events gives the same state and actions. Not thread-safe: the driver owns it.
+// Round 0, if the rules ask for it, prepares; rounds 1 to num_rounds train or are steps of Newton's
+// method, and end before that when the solution converged or a metric stops getting better; one
+// more, if the rules ask for it, personalizes. Replaying the same events gives the same state and
+// actions. Not thread-safe: the driver owns it.
 class Job {
  public:
-  explicit Job(const JobRules& rules) : rules_(rules) {}
+  explicit Job(const JobRules& rules);
 
   // Applies one event that happened at `now`. Returns the actions to carry out, in order. On error
   // the state is unchanged: FAILED_PRECONDITION, or what Round::Step says.
@@ -168,13 +189,18 @@ class Job {
   [[nodiscard]] bool has_ended() const { return state_.index() >= 3; }
   // The running round, if any.
   [[nodiscard]] const Round* round() const;
+  // Of the round that is running or looks for its cohort.
+  [[nodiscard]] std::optional<Phase> phase() const;
   [[nodiscard]] const JobRules& rules() const { return rules_; }
   [[nodiscard]] const std::vector<v1::RoundRecord>& rounds() const { return rounds_; }
-  [[nodiscard]] std::uint32_t num_published() const { return num_published_; }  // Training rounds.
+  // Training or newton rounds: those that published a model.
+  [[nodiscard]] std::uint32_t num_published() const { return num_published_; }
   // Sites that said no to this job for a reason that lasts: they are not asked again.
   [[nodiscard]] const std::map<SiteId, Refusal>& refusals() const { return refusals_; }
   // The global model that the next round starts from; unset before JobStarted.
   [[nodiscard]] const std::optional<crypto::BlobId>& model() const { return model_; }
+  // What the last round left for the next one beside the model, if anything.
+  [[nodiscard]] const std::optional<crypto::BlobId>& server_state() const { return server_state_; }
   [[nodiscard]] const Moments& moments() const { return moments_; }
   [[nodiscard]] std::optional<Time> ended_at() const { return ended_at_; }
 
@@ -185,7 +211,10 @@ class Job {
     std::vector<JobAction> actions = {};
     std::optional<v1::RoundRecord> record = {};
     std::optional<crypto::BlobId> model = {};
+    std::optional<crypto::BlobId> server_state = {};  // Goes with the model.
     std::optional<Moments> moments = {};
+    std::optional<EarlyStop> early_stop = {};
+    std::string end_reason = {};  // Of an early end that a personalization round still follows.
     std::optional<std::pair<SiteId, Refusal>> refusal = {};
   };
 
@@ -221,14 +250,23 @@ class Job {
   // Steps a copy of the round and follows where it led.
   [[nodiscard]] StatusOr<Transition> StepRound(const Running& state, const RoundEvent& event,
                                                Time now) const;
-  [[nodiscard]] Transition AfterPublished(const Round& round, v1::RoundRecord record,
+  [[nodiscard]] Transition AfterPublished(Phase phase, const v1::RoundRecord& record,
+                                          const std::string& converged, Time now) const;
+  // Once no further round makes a model, for `reason`.
+  [[nodiscard]] Transition AfterLastModel(std::uint32_t last_round, std::string reason,
                                           Time now) const;
-  [[nodiscard]] Transition AfterAbandoned(RoundKey key, v1::RoundRecord record, Time now) const;
+  [[nodiscard]] Transition AfterAbandoned(RoundKey key, Phase phase, v1::RoundRecord record,
+                                          Time now) const;
   // Puts `record` on file as part of the transition.
   [[nodiscard]] Transition Recorded(Transition transition, RoundKey key,
                                     v1::RoundRecord record) const;
-  [[nodiscard]] Transition Select(RoundKey key, Time now) const;
+  [[nodiscard]] Transition Select(RoundKey key, Phase phase, Time now) const;
+  [[nodiscard]] Transition Complete(std::string reason) const;
   [[nodiscard]] Transition Fail(std::string reason) const;
+  // Of the rounds that make a model.
+  [[nodiscard]] Phase ModelPhase() const {
+    return rules_.uses_newton ? Phase::kNewton : Phase::kTraining;
+  }
   void Commit(Transition transition, Time now);
 
   JobRules rules_;
@@ -236,7 +274,10 @@ class Job {
   std::vector<v1::RoundRecord> rounds_;
   std::map<SiteId, Refusal> refusals_;
   std::optional<crypto::BlobId> model_;
+  std::optional<crypto::BlobId> server_state_;
   Moments moments_;
+  std::optional<EarlyStop> early_stop_;
+  std::string end_reason_;
   std::uint32_t num_published_ = 0;
   std::uint32_t consecutive_abandoned_ = 0;
   std::optional<Time> ended_at_;

@@ -3,13 +3,15 @@
 #include <utility>
 #include <variant>
 
-#include "coordinator/aggregation/moments.h"
+#include "coordinator/aggregation/newton_sums.h"
 #include "coordinator/job_event_codec.h"
+#include "coordinator/metric_sums.h"
 #include "coordinator/round_record.h"
 #include "coordinator/time_codec.h"
 #include "core/rpc/chunks.h"
-#include "data/dataset.h"
+#include "data/preparation.h"
 #include "jobs/job_spec.h"
+#include "models/graph.h"
 
 namespace chorale::coordinator {
 namespace {
@@ -24,10 +26,10 @@ std::string NamesOfPending(const Round& round) {
   return names;
 }
 
-std::string ReasonOfRound(const Round& round) {
-  const std::string name = round.key().number.value() == 0
-                               ? "the preparation round"
-                               : "round " + std::to_string(round.key().number.value());
+std::string ReasonOfRound(const Round& round, Phase phase) {
+  const bool makes_model = phase == Phase::kTraining || phase == Phase::kNewton;
+  const std::string name = makes_model ? "round " + std::to_string(round.key().number.value())
+                                       : "the " + std::string(NameOf(phase)) + " round";
   if (std::holds_alternative<Collecting>(round.state())) {
     return name + " waits for " + NamesOfPending(round);
   }
@@ -46,8 +48,9 @@ void WriteState(const JobEntry& entry, v1::JobSummary& summary) {
     summary.set_reason(entry.wait_reason.empty() ? "selecting a cohort" : entry.wait_reason);
   } else if (const Round* round = entry.machine.round()) {
     summary.set_state(v1::JOB_STATE_RUNNING);
-    summary.set_reason(ReasonOfRound(*round));
-    *summary.mutable_current() = ProgressOf(*round);
+    const Phase phase = *entry.machine.phase();
+    summary.set_reason(ReasonOfRound(*round, phase));
+    *summary.mutable_current() = ProgressOf(*round, phase);
   } else if (const auto* failed = std::get_if<Failed>(&state)) {
     summary.set_state(v1::JOB_STATE_FAILED);
     summary.set_reason(failed->reason);
@@ -56,8 +59,17 @@ void WriteState(const JobEntry& entry, v1::JobSummary& summary) {
     summary.set_reason("cancelled by " + cancelled->researcher.value());
   } else {
     summary.set_state(v1::JOB_STATE_COMPLETED);
+    summary.set_reason(std::get<Completed>(state).reason);
   }
 }
+
+// The task's words for what every kind of it is given.
+template <typename SpecificTask>
+void WriteMoments(const JobEntry& entry, SpecificTask& task) {
+  for (const v1::FeatureMoments& moments : entry.machine.moments()) *task.add_moments() = moments;
+}
+
+bool UsesControlVariates(const JobEntry& entry) { return entry.spec.training().has_scaffold(); }
 
 }  // namespace
 
@@ -69,14 +81,19 @@ StatusOr<JobEntry> MakeEntry(StoredSubmission submission, const std::vector<v1::
   }
   const std::string context = "job " + submission.id.value();
   CHORALE_RETURN_IF_ERROR(Annotate(jobs::Validate(spec), context));
-  CHORALE_ASSIGN_OR_RETURN(ParameterLayout layout, jobs::LayoutOf(spec));
+  CHORALE_ASSIGN_OR_RETURN(const models::GraphPlan plan, jobs::PlanOf(spec));
   StatusOr<Job> machine = Replay(RulesOf(spec), events);
   if (!machine.ok()) return Annotate(machine.status(), context);
   return JobEntry{.submission = std::move(submission),
                   .spec = std::move(spec),
-                  .layout = std::move(layout),
+                  .layout = plan.layout(),
+                  .graph_digest = plan.digest(),
                   .machine = *std::move(machine),
                   .wait_reason = {}};
+}
+
+std::uint64_t ModelBytes(const JobEntry& entry) {
+  return entry.layout.num_parameters() * jobs::BytesPerParameter(entry.spec);
 }
 
 v1::JobSummary SummaryOf(const JobEntry& entry) {
@@ -108,16 +125,27 @@ v1::Task MakeTask(const JobEntry& entry, const Dispatch& dispatch) {
   task.set_round(dispatch.round.number.value());
   *task.mutable_job() = entry.submission.envelope;
   *task.mutable_report_deadline() = ToProto(dispatch.report_deadline);
-  if (dispatch.round.number.value() == 0) {
-    task.mutable_preparation();
-    return task;
-  }
-  v1::TrainingTask& training = *task.mutable_training();
-  if (entry.machine.model().has_value()) {
-    *training.mutable_global_model() = rpc::ToProto(*entry.machine.model());
-  }
-  for (const v1::FeatureMoments& moments : entry.machine.moments()) {
-    *training.add_moments() = moments;
+  const v1::BlobDescriptor model = rpc::ToProto(*entry.machine.model());
+  switch (*entry.machine.phase()) {
+    case Phase::kPreparation:
+      task.mutable_preparation();
+      break;
+    case Phase::kTraining:
+      *task.mutable_training()->mutable_global_model() = model;
+      WriteMoments(entry, *task.mutable_training());
+      if (UsesControlVariates(entry) && entry.machine.server_state().has_value()) {
+        *task.mutable_training()->mutable_control_variate() =
+            rpc::ToProto(*entry.machine.server_state());
+      }
+      break;
+    case Phase::kNewton:
+      *task.mutable_newton()->mutable_coefficients() = model;
+      WriteMoments(entry, *task.mutable_newton());
+      break;
+    case Phase::kPersonalization:
+      *task.mutable_personalization()->mutable_global_model() = model;
+      WriteMoments(entry, *task.mutable_personalization());
+      break;
   }
   return task;
 }
@@ -128,16 +156,34 @@ OpenTask MakeOpenTask(const JobEntry& entry, const SiteId& site) {
                 .job = entry.submission.id,
                 .round = round.key(),
                 .site = site,
-                .payload_bytes = 0,
-                .metrics = {},
-                .model = {},
-                .report = {}};
-  if (round.key().number.value() == 0) {
-    task.payload_bytes = MomentPayloadBytes(data::NumNumericFeatures(entry.spec.data()));
-  } else {
-    task.payload_bytes = entry.layout.size_bytes();
-    task.metrics = {entry.spec.training().metrics().begin(), entry.spec.training().metrics().end()};
-    task.model = entry.machine.model();
+                .phase = *entry.machine.phase()};
+  const v1::TrainingSpec& training = entry.spec.training();
+  switch (task.phase) {
+    case Phase::kPreparation:
+      task.payload_bytes = data::PreparationSize(entry.spec.data()) * sizeof(double);
+      task.data = std::make_shared<const v1::DataSpec>(entry.spec.data());
+      break;
+    case Phase::kTraining:
+      task.payload_bytes = entry.layout.size_bytes();
+      task.metrics = {training.metrics().begin(), training.metrics().end()};
+      task.blobs = {*entry.machine.model()};
+      if (UsesControlVariates(entry)) {
+        task.payload_bytes *= 2;
+        if (entry.machine.server_state().has_value()) {
+          task.blobs.push_back(*entry.machine.server_state());
+        }
+      }
+      break;
+    case Phase::kNewton:
+      task.num_coefficients = entry.layout.num_parameters();
+      task.payload_bytes = NewtonPayloadBytes(task.num_coefficients);
+      task.blobs = {*entry.machine.model()};
+      break;
+    case Phase::kPersonalization:
+      task.metrics = {training.metrics().begin(), training.metrics().end()};
+      task.payload_bytes = MetricPayloadBytes(task.metrics.size());
+      task.blobs = {*entry.machine.model()};
+      break;
   }
   const auto status = round.sites().find(site);
   if (status != round.sites().end()) {

@@ -55,12 +55,20 @@ void Write(const RoundAggregated& event, v1::JobEvent& out) {
   v1::RoundAggregated& aggregated = *out.mutable_aggregated();
   if (const auto* model = std::get_if<crypto::BlobId>(&event.result)) {
     *aggregated.mutable_model() = rpc::ToProto(*model);
-    return;
+  } else if (const auto* metrics = std::get_if<RoundMetrics>(&event.result)) {
+    aggregated.mutable_metrics()->mutable_metrics()->Assign(metrics->begin(), metrics->end());
+  } else {
+    const auto& preparation = std::get<Preparation>(event.result);
+    v1::MomentsResult& result = *aggregated.mutable_moments();
+    result.mutable_moments()->Assign(preparation.moments.begin(), preparation.moments.end());
+    result.mutable_statistics()->Assign(preparation.statistics.begin(),
+                                        preparation.statistics.end());
   }
-  v1::MomentsResult& result = *aggregated.mutable_moments();
-  for (const v1::FeatureMoments& moments : std::get<Moments>(event.result)) {
-    *result.add_moments() = moments;
+  if (event.server_state.has_value()) {
+    *aggregated.mutable_server_state() = rpc::ToProto(*event.server_state);
   }
+  aggregated.set_converged(event.converged);
+  aggregated.set_note(event.note);
 }
 void Write(const AggregationFailed& event, v1::JobEvent& out) {
   out.mutable_aggregation_failed()->set_reason(event.reason);
@@ -80,14 +88,27 @@ StatusOr<JobEvent> Read(const v1::SiteReported& reported) {
 }
 
 StatusOr<JobEvent> Read(const v1::RoundAggregated& aggregated) {
+  RoundAggregated event{
+      .result = {}, .converged = aggregated.converged(), .note = aggregated.note()};
+  if (aggregated.has_server_state()) {
+    CHORALE_ASSIGN_OR_RETURN(event.server_state, rpc::FromProto(aggregated.server_state()));
+  }
   switch (aggregated.result_case()) {
     case v1::RoundAggregated::kModel: {
-      CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId model, rpc::FromProto(aggregated.model()));
-      return RoundAggregated{model};
+      CHORALE_ASSIGN_OR_RETURN(event.result, rpc::FromProto(aggregated.model()));
+      return event;
     }
-    case v1::RoundAggregated::kMoments:
-      return RoundAggregated{
-          Moments(aggregated.moments().moments().begin(), aggregated.moments().moments().end())};
+    case v1::RoundAggregated::kMoments: {
+      const v1::MomentsResult& result = aggregated.moments();
+      event.result =
+          Preparation{.moments = {result.moments().begin(), result.moments().end()},
+                      .statistics = {result.statistics().begin(), result.statistics().end()}};
+      return event;
+    }
+    case v1::RoundAggregated::kMetrics:
+      event.result = RoundMetrics(aggregated.metrics().metrics().begin(),
+                                  aggregated.metrics().metrics().end());
+      return event;
     case v1::RoundAggregated::RESULT_NOT_SET:
       break;
   }

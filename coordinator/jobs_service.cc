@@ -6,8 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "coordinator/finite.h"
 #include "coordinator/manifest.h"
 #include "coordinator/watch_service.h"
+#include "core/bytes.h"
+#include "core/log.h"
 #include "core/rpc/chunks.h"
 #include "core/rpc/status_conversion.h"
 #include "jobs/signed_job.h"
@@ -33,6 +36,17 @@ Status CheckIdempotencyKey(const std::string& key) {
     return OkStatus();
   }
   return InvalidArgument("idempotency_key must be 16 to 64 characters of [A-Za-z0-9-]");
+}
+
+Status CheckUploadSize(std::uint64_t size_bytes, std::uint64_t max_model_bytes) {
+  if (size_bytes == 0 || size_bytes % sizeof(float) != 0) {
+    return InvalidArgument("weights are float32: size_bytes must be a multiple of 4 above 0, got " +
+                           std::to_string(size_bytes));
+  }
+  if (size_bytes <= max_model_bytes) return OkStatus();
+  return ResourceExhausted("the weights have " + std::to_string(size_bytes) +
+                           " bytes; this coordinator takes at most " +
+                           std::to_string(max_model_bytes) + " (max_model_bytes)");
 }
 
 // A list keeps its jobs and loses details, which ShowJob tells.
@@ -61,7 +75,7 @@ StatusOr<Submission> JobsService::Decode(const Caller& caller,
   CHORALE_RETURN_IF_ERROR(CheckIdempotencyKey(request.idempotency_key()));
   CHORALE_ASSIGN_OR_RETURN(
       jobs::VerifiedJob job,
-      jobs::VerifySignedJob(request.job(), coordinator_.root(), clock_.WallNow()));
+      jobs::VerifySignedJob(request.job(), parts_.coordinator.root(), parts_.clock.WallNow()));
   CHORALE_ASSIGN_OR_RETURN(const crypto::Certificate signer,
                            crypto::Certificate::FromPem(request.job().certificate()));
   if (signer.fingerprint() != caller.certificate->fingerprint()) {
@@ -80,7 +94,7 @@ grpc::Status JobsService::SubmitJob(grpc::ServerContext* context,
   if (!caller.ok()) return rpc::ToGrpc(caller.status());
   const StatusOr<Submission> submission = Decode(*caller, *request);
   if (!submission.ok()) return rpc::ToGrpc(submission.status());
-  const StatusOr<JobId> id = driver_.Submit(*submission);
+  const StatusOr<JobId> id = parts_.driver.Submit(*submission);
   if (!id.ok()) return rpc::ToGrpc(id.status());
   response->set_job_id(id->value());
   return grpc::Status::OK;
@@ -92,7 +106,7 @@ grpc::Status JobsService::CancelJob(grpc::ServerContext* context,
   const StatusOr<Caller> caller = Researcher(*context);
   if (!caller.ok()) return rpc::ToGrpc(caller.status());
   StatusOr<v1::JobSummary> summary =
-      driver_.Cancel(JobId(request->job_id()), ResearcherId(caller->party.name));
+      parts_.driver.Cancel(JobId(request->job_id()), ResearcherId(caller->party.name));
   if (!summary.ok()) return rpc::ToGrpc(summary.status());
   *response->mutable_job() = *std::move(summary);
   return grpc::Status::OK;
@@ -109,7 +123,7 @@ grpc::Status JobsService::ListJobs(grpc::ServerContext* context, const v1::ListJ
         InvalidArgument("limit must be in [0, 1000], got " + std::to_string(request->limit())));
   }
   const std::uint32_t limit = request->limit() == 0 ? kDefaultLimit : request->limit();
-  StatusOr<std::vector<v1::JobSummary>> jobs = driver_.Ask<std::vector<v1::JobSummary>>(
+  StatusOr<std::vector<v1::JobSummary>> jobs = parts_.driver.Ask<std::vector<v1::JobSummary>>(
       [limit](Engine& engine) { return engine.List(limit); });
   if (!jobs.ok()) return rpc::ToGrpc(jobs.status());
   for (v1::JobSummary& job : *jobs) *response->add_jobs() = std::move(job);
@@ -121,7 +135,7 @@ grpc::Status JobsService::ShowJob(grpc::ServerContext* context, const v1::ShowJo
                                   v1::ShowJobResponse* response) {
   const StatusOr<Caller> caller = Researcher(*context);
   if (!caller.ok()) return rpc::ToGrpc(caller.status());
-  StatusOr<v1::ShowJobResponse> shown = driver_.Ask<v1::ShowJobResponse>(
+  StatusOr<v1::ShowJobResponse> shown = parts_.driver.Ask<v1::ShowJobResponse>(
       [id = JobId(request->job_id())](Engine& engine) { return engine.Show(id); });
   if (!shown.ok()) return rpc::ToGrpc(shown.status());
   *response = *std::move(shown);
@@ -132,14 +146,14 @@ grpc::ServerWriteReactor<v1::WatchJobResponse>* JobsService::WatchJob(
     grpc::CallbackServerContext* context, const v1::WatchJobRequest* request) {
   const StatusOr<Caller> caller = Researcher(*context);
   if (!caller.ok()) return new RefusedWatch(caller.status());
-  return WatchStream::Start(driver_, JobId(request->job_id()));
+  return WatchStream::Start(parts_.driver, JobId(request->job_id()));
 }
 
 grpc::Status JobsService::ListSites(grpc::ServerContext* context, const v1::ListSitesRequest*,
                                     v1::ListSitesResponse* response) {
   const StatusOr<Caller> caller = Researcher(*context);
   if (!caller.ok()) return rpc::ToGrpc(caller.status());
-  StatusOr<std::vector<v1::SiteSummary>> sites = driver_.Ask<std::vector<v1::SiteSummary>>(
+  StatusOr<std::vector<v1::SiteSummary>> sites = parts_.driver.Ask<std::vector<v1::SiteSummary>>(
       [](Engine& engine) -> StatusOr<std::vector<v1::SiteSummary>> { return engine.Sites(); });
   if (!sites.ok()) return rpc::ToGrpc(sites.status());
   for (v1::SiteSummary& site : *sites) *response->add_sites() = std::move(site);
@@ -181,17 +195,57 @@ Status JobsService::WithinLimits(const std::string& researcher,
 Status JobsService::Pull(const JobId& id, grpc::ServerWriter<v1::PullModelResponse>& writer) {
   CHORALE_ASSIGN_OR_RETURN(
       const ModelSnapshot model,
-      driver_.Ask<ModelSnapshot>([id](Engine& engine) { return engine.FindModel(id); }));
+      parts_.driver.Ask<ModelSnapshot>([id](Engine& engine) { return engine.FindModel(id); }));
   v1::PullModelResponse response;
-  *response.mutable_header() = MakePullHeader(model.entry, model.id, coordinator_);
+  *response.mutable_header() = MakePullHeader(model.entry, model.id, parts_.coordinator);
   if (!writer.Write(response)) return Unavailable("the caller is gone");
   const auto write = [&](v1::Chunk&& chunk) {
-    metrics_.bytes_sent.Increment(static_cast<double>(chunk.data().size()));
+    parts_.metrics.bytes_sent.Increment(static_cast<double>(chunk.data().size()));
     *response.mutable_chunk() = std::move(chunk);
     return writer.Write(response);
   };
   if (const Bytes* bytes = model.reader.bytes()) return rpc::SendBytes(*bytes, write);
   return rpc::SendBlob(model.reader.file(), 0, write);
+}
+
+// ---------------------------------------------------------------------------- UploadModel
+
+grpc::Status JobsService::UploadModel(grpc::ServerContext* context,
+                                      grpc::ServerReader<v1::UploadModelRequest>* reader,
+                                      v1::UploadModelResponse*) {
+  const StatusOr<Caller> caller = Researcher(*context);
+  if (!caller.ok()) return rpc::ToGrpc(caller.status());
+  return rpc::ToGrpc(Upload(ResearcherId(caller->party.name), *reader));
+}
+
+Status JobsService::Upload(const ResearcherId& researcher,
+                           grpc::ServerReader<v1::UploadModelRequest>& reader) {
+  CHORALE_ASSIGN_OR_RETURN(const Uploads::Turn turn, parts_.uploads.Begin(researcher));
+  v1::UploadModelRequest request;
+  if (!reader.Read(&request) || !request.has_header()) {
+    return InvalidArgument("the first part of an upload must be its header");
+  }
+  CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId id, rpc::FromProto(request.header()));
+  CHORALE_RETURN_IF_ERROR(CheckUploadSize(id.size_bytes, parts_.max_model_bytes));
+  CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, parts_.payloads.Create(id.size_bytes));
+  rpc::ChunkReceiver receiver(id);
+  while (reader.Read(&request)) {
+    if (!request.has_chunk()) return InvalidArgument("an upload has one header, then chunks");
+    CHORALE_RETURN_IF_ERROR(receiver.Accept(request.chunk()));
+    const ByteSpan piece = AsBytes(request.chunk().data());
+    if (!AllFiniteFloats(piece)) {
+      return InvalidArgument("the weights must be finite: a value after byte " +
+                             std::to_string(request.chunk().offset_bytes()) +
+                             " is infinite or no number");
+    }
+    CHORALE_RETURN_IF_ERROR(writer.Append(piece));
+    parts_.metrics.bytes_received.Increment(static_cast<double>(piece.size()));
+  }
+  CHORALE_RETURN_IF_ERROR(receiver.Finish());
+  CHORALE_ASSIGN_OR_RETURN(HeldPayload held, std::move(writer).Commit(id));
+  parts_.uploads.Put(researcher, std::move(held), parts_.clock.Now());
+  log::Info("model.uploaded", {{"researcher", researcher.value()}, {"bytes", id.size_bytes}});
+  return OkStatus();
 }
 
 }  // namespace chorale::coordinator

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -9,6 +10,8 @@
 #include "coordinator/callers.h"
 #include "coordinator/coordinator_metrics.h"
 #include "coordinator/driver.h"
+#include "coordinator/payload_store.h"
+#include "coordinator/uploads.h"
 #include "core/time.h"
 #include "identity/identity.h"
 
@@ -19,13 +22,17 @@ namespace chorale::coordinator {
 // Everything given must outlive the service.
 class JobsService final : public v1::Jobs::WithCallbackMethod_WatchJob<v1::Jobs::Service> {
  public:
-  JobsService(Callers& callers, Driver& driver, const identity::Identity& coordinator,
-              const Clock& clock, CoordinatorMetrics& metrics)
-      : callers_(callers),
-        driver_(driver),
-        coordinator_(coordinator),
-        clock_(clock),
-        metrics_(metrics) {}
+  struct Parts {
+    Callers& callers;
+    Driver& driver;
+    PayloadStore& payloads;
+    Uploads& uploads;
+    const identity::Identity& coordinator;
+    const Clock& clock;
+    CoordinatorMetrics& metrics;
+    std::uint64_t max_model_bytes = 0;
+  };
+  explicit JobsService(const Parts& parts) : parts_(parts) {}
 
   grpc::Status SubmitJob(grpc::ServerContext* context, const v1::SubmitJobRequest* request,
                          v1::SubmitJobResponse* response) override;
@@ -39,12 +46,15 @@ class JobsService final : public v1::Jobs::WithCallbackMethod_WatchJob<v1::Jobs:
                          v1::CancelJobResponse* response) override;
   grpc::Status PullModel(grpc::ServerContext* context, const v1::PullModelRequest* request,
                          grpc::ServerWriter<v1::PullModelResponse>* writer) override;
+  grpc::Status UploadModel(grpc::ServerContext* context,
+                           grpc::ServerReader<v1::UploadModelRequest>* reader,
+                           v1::UploadModelResponse* response) override;
   grpc::Status ListSites(grpc::ServerContext* context, const v1::ListSitesRequest* request,
                          v1::ListSitesResponse* response) override;
 
  private:
   [[nodiscard]] StatusOr<Caller> Researcher(const grpc::ServerContextBase& context) {
-    return callers_.Authenticate(context, v1::PARTY_ROLE_RESEARCHER);
+    return parts_.callers.Authenticate(context, v1::PARTY_ROLE_RESEARCHER);
   }
   [[nodiscard]] StatusOr<Submission> Decode(const Caller& caller,
                                             const v1::SubmitJobRequest& request) const;
@@ -54,11 +64,10 @@ class JobsService final : public v1::Jobs::WithCallbackMethod_WatchJob<v1::Jobs:
                                     const std::function<Status()>& pull);
   [[nodiscard]] Status Pull(const JobId& id, grpc::ServerWriter<v1::PullModelResponse>& writer);
 
-  Callers& callers_;
-  Driver& driver_;
-  const identity::Identity& coordinator_;
-  const Clock& clock_;
-  CoordinatorMetrics& metrics_;
+  [[nodiscard]] Status Upload(const ResearcherId& researcher,
+                              grpc::ServerReader<v1::UploadModelRequest>& reader);
+
+  const Parts parts_;
   std::mutex pulls_mutex_;            // Guards pulls_.
   std::map<std::string, int> pulls_;  // Under way, by researcher.
 };

@@ -1,5 +1,8 @@
 #include "coordinator/manifest.h"
 
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
+
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -11,6 +14,7 @@
 #include "core/bytes.h"
 #include "core/rpc/chunks.h"
 #include "core/time.h"
+#include "jobs/job_spec.h"
 #include "models/model.h"
 
 namespace chorale::coordinator {
@@ -48,13 +52,38 @@ std::string NameOf(const v1::MetricValue& metric) {
   return name + (metric.kind() == v1::METRIC_KIND_ACCURACY ? "accuracy" : "loss");
 }
 
+// The name of the member of a oneof that is set.
+std::string NameOfSet(const google::protobuf::Message& message, const char* oneof) {
+  const auto* descriptor = message.GetDescriptor()->FindOneofByName(oneof);
+  const auto* field = message.GetReflection()->GetOneofFieldDescriptor(message, descriptor);
+  return field == nullptr ? "" : std::string(field->name());
+}
+
+Json AlgorithmJson(const v1::JobSpec& spec) {
+  if (spec.has_newton()) {
+    const v1::NewtonSpec newton = jobs::WithDefaults(spec.newton());
+    return {{"name", "newton"},
+            {"l2_penalty", newton.l2_penalty()},
+            {"damping", newton.damping()},
+            {"tolerance", newton.tolerance()}};
+  }
+  Json algorithm = {{"name", NameOfSet(spec.aggregation(), "rule")}};
+  const std::string drift_control = NameOfSet(spec.training(), "drift_control");
+  if (!drift_control.empty()) algorithm["drift_control"] = drift_control;
+  if (spec.training().local_normalization()) algorithm["local_normalization"] = true;
+  if (spec.has_initial_model()) {
+    algorithm["initial_model_digest"] = ToHex(AsBytes(spec.initial_model().weights().digest()));
+  }
+  return algorithm;
+}
+
 Json RoundJson(const v1::RoundRecord& record) {
   Json round = {{"round", record.round()},
                 {"phase", record.phase()},
                 {"published", record.published()},
                 {"started_at", FormatTime(FromTimestamp(record.started_at()))},
                 {"ended_at", FormatTime(FromTimestamp(record.ended_at()))}};
-  if (!record.published()) round["reason"] = record.reason();
+  if (!record.reason().empty()) round["reason"] = record.reason();
   Json participants = Json::array();
   Json excluded = Json::array();
   for (const v1::SiteProgress& site : record.sites()) {
@@ -118,14 +147,18 @@ std::string MakeManifest(const JobEntry& entry, const crypto::BlobId& weights) {
       {"spec_sha256", ToHex(crypto::Sha256(AsBytes(spec)))},
       {"dataset", entry.spec.dataset()},
       {"model", models::KindName(entry.spec.model())},
+      {"graph_sha256", ToHex(entry.graph_digest)},
+      {"algorithm", AlgorithmJson(entry.spec)},
       {"seed", entry.spec.seed()},
       {"versions", {{"coordinator", CHORALE_VERSION}}},
       {"submitted_at", FormatTime(entry.submission.submitted_at)},
       {"published_rounds", entry.machine.num_published()},
       {"wanted_rounds", entry.spec.rounds().count()},
       {"has_ended", entry.machine.has_ended()},
+      {"end_reason", entry.machine.has_ended() ? SummaryOf(entry).reason() : ""},
       {"weights",
-       {{"num_parameters", entry.layout.num_parameters()},
+       {{"numbers", jobs::BytesPerParameter(entry.spec) == sizeof(double) ? "float64" : "float32"},
+        {"num_parameters", entry.layout.num_parameters()},
         {"size_bytes", weights.size_bytes},
         {"digest", ToHex(weights.digest)}}},
       {"site_totals", TotalsJson(records)},
@@ -134,8 +167,9 @@ std::string MakeManifest(const JobEntry& entry, const crypto::BlobId& weights) {
   };
   if (!entry.machine.moments().empty()) {
     for (const v1::FeatureMoments& moments : entry.machine.moments()) {
-      manifest["standardization"].push_back(
-          {{"mean", moments.mean()}, {"standard_deviation", moments.standard_deviation()}});
+      manifest["standardization"].push_back({{"mean", moments.mean()},
+                                             {"standard_deviation", moments.standard_deviation()},
+                                             {"imputed", moments.imputed()}});
     }
   }
   // Texts of sites are valid UTF-8 by the wire format; replacing is for what an older store may

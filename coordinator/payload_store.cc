@@ -117,6 +117,21 @@ StatusOr<PayloadReader> PayloadStore::Find(const crypto::BlobId& id) const {
   return PayloadReader(entry->second.bytes);
 }
 
+StatusOr<HeldPayload> PayloadStore::HoldKept(const crypto::BlobId& id) {
+  HeldPayload held(*this, id);
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto entry = entries_.find(id.digest);
+    if (entry != entries_.end() && (!IsInline(id) || entry->second.bytes != nullptr)) {
+      held.bytes_ = entry->second.bytes;
+      ++entry->second.num_holders;
+      return held;
+    }
+  }
+  held.store_ = nullptr;  // It holds nothing.
+  return NotFound("no payload " + ToHex(id.digest).substr(0, 16) + " is kept");
+}
+
 void PayloadStore::Keep(const crypto::BlobId& id, std::shared_ptr<const Bytes> bytes) {
   const std::scoped_lock lock(mutex_);
   Entry& entry = entries_[id.digest];

@@ -99,6 +99,9 @@ class PayloadStore {
   // NOT_FOUND when it is not kept or held.
   [[nodiscard]] StatusOr<PayloadReader> Find(const crypto::BlobId& id) const;
 
+  // Holds what is kept or held already, so that it stays for this holder too. NOT_FOUND.
+  [[nodiscard]] StatusOr<HeldPayload> HoldKept(const crypto::BlobId& id);
+
   // The JobStore keeps it from here on; `bytes` for a small one.
   void Keep(const crypto::BlobId& id, std::shared_ptr<const Bytes> bytes);
   // The JobStore does not keep it any more: removed once nobody holds it.

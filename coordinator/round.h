@@ -23,6 +23,9 @@ struct RoundKey {
   friend auto operator<=>(const RoundKey&, const RoundKey&) = default;
 };
 
+// What a round is for, and so what its sites are asked.
+enum class Phase { kPreparation, kTraining, kNewton, kPersonalization };
+
 // ---------------------------------------------------------------------------- what a site said
 
 struct Report {

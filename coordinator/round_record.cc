@@ -60,12 +60,24 @@ class MetricMeans {
 
 }  // namespace
 
-const char* PhaseOf(RoundNumber number) { return number.value() == 0 ? "preparation" : "training"; }
+const char* NameOf(Phase phase) {
+  switch (phase) {
+    case Phase::kPreparation:
+      return "preparation";
+    case Phase::kTraining:
+      return "training";
+    case Phase::kNewton:
+      return "newton";
+    case Phase::kPersonalization:
+      return "personalization";
+  }
+  return "unknown";
+}
 
-v1::RoundProgress ProgressOf(const Round& round) {
+v1::RoundProgress ProgressOf(const Round& round, Phase phase) {
   v1::RoundProgress progress;
   progress.set_round(round.key().number.value());
-  progress.set_phase(PhaseOf(round.key().number));
+  progress.set_phase(NameOf(phase));
   for (const auto& [site, status] : round.sites()) {
     *progress.add_sites() = ProgressOf(site, status);
   }
@@ -73,10 +85,10 @@ v1::RoundProgress ProgressOf(const Round& round) {
   return progress;
 }
 
-v1::RoundRecord RecordOf(const Round& round, Time ended_at) {
+v1::RoundRecord RecordOf(const Round& round, Phase phase, Time ended_at) {
   v1::RoundRecord record;
   record.set_round(round.key().number.value());
-  record.set_phase(PhaseOf(round.key().number));
+  record.set_phase(NameOf(phase));
   record.set_published(std::holds_alternative<Published>(round.state()));
   if (const auto* abandoned = std::get_if<Abandoned>(&round.state())) {
     record.set_reason(abandoned->reason);

@@ -6,15 +6,16 @@
 // A round as people and manifests see it.
 namespace chorale::coordinator {
 
-// "preparation" for round 0, "training" otherwise.
-[[nodiscard]] const char* PhaseOf(RoundNumber number);
+// "preparation", "training", "newton" or "personalization".
+[[nodiscard]] const char* NameOf(Phase phase);
 
 // The whole cohort, by site id.
-[[nodiscard]] v1::RoundProgress ProgressOf(const Round& round);
+[[nodiscard]] v1::RoundProgress ProgressOf(const Round& round, Phase phase);
 
-// REQUIRES: the round is published or abandoned. The model digest is left to the caller.
+// REQUIRES: the round is published or abandoned. What came of it is left to the caller: model
+// digest, statistics, metrics of a personalization round.
 // Metrics are means over the contributing sites, weighted by the rows behind them, summed in site
 // order.
-[[nodiscard]] v1::RoundRecord RecordOf(const Round& round, Time ended_at);
+[[nodiscard]] v1::RoundRecord RecordOf(const Round& round, Phase phase, Time ended_at);
 
 }  // namespace chorale::coordinator

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <set>
 #include <string>
 #include <utility>
 
-#include "coordinator/aggregation/moments.h"
+#include "coordinator/aggregation/newton_sums.h"
+#include "coordinator/finite.h"
+#include "coordinator/metric_sums.h"
+#include "core/parameters.h"
 #include "core/rpc/chunks.h"
+#include "data/preparation.h"
 
 namespace chorale::coordinator {
 namespace {
@@ -82,7 +85,9 @@ StatusOr<SiteStatement> Read(const v1::TaskRefused& refused) {
 
 Status CheckMetrics(const v1::ReportHeader& header, const OpenTask& task) {
   std::set<std::pair<int, int>> asked;
-  for (const v1::MetricSpec& spec : task.metrics) asked.emplace(spec.kind(), spec.split());
+  if (task.phase == Phase::kTraining) {
+    for (const v1::MetricSpec& spec : task.metrics) asked.emplace(spec.kind(), spec.split());
+  }
   for (const v1::MetricValue& metric : header.metrics()) {
     if (asked.erase({metric.kind(), metric.split()}) == 0) {
       return InvalidArgument("metrics must hold only what the job asked for, each once");
@@ -94,18 +99,6 @@ Status CheckMetrics(const v1::ReportHeader& header, const OpenTask& task) {
     }
   }
   return OkStatus();
-}
-
-// A float32 is finite unless all bits of its exponent are set.
-bool AllFiniteFloats(ByteSpan bytes) {
-  constexpr std::uint32_t kExponent = 0x7f800000;
-  std::uint32_t found = 0;
-  for (std::size_t i = 0; i + sizeof(float) <= bytes.size(); i += sizeof(float)) {
-    std::uint32_t bits;
-    std::memcpy(&bits, bytes.data() + i, sizeof(bits));
-    found |= static_cast<std::uint32_t>((bits & kExponent) == kExponent);
-  }
-  return found == 0;
 }
 
 }  // namespace
@@ -149,12 +142,28 @@ StatusOr<Report> DecodeReportHeader(const v1::ReportHeader& header, const OpenTa
                 .bytes_down = 0};
 }
 
-Status CheckPayloadPiece(const OpenTask& task, std::uint64_t num_examples,
-                         std::uint64_t offset_bytes, ByteSpan piece) {
-  if (!task.model.has_value()) return CheckMomentSums(piece, num_examples);
-  if (AllFiniteFloats(piece)) return OkStatus();
+Status CheckPayloadPiece(const OpenTask& task, std::uint64_t offset_bytes, ByteSpan piece) {
+  if (task.phase != Phase::kTraining || AllFiniteFloats(piece)) return OkStatus();
   return InvalidArgument("the update must be finite: a value after byte " +
                          std::to_string(offset_bytes) + " is infinite or no number");
+}
+
+bool IsCheckedAsWhole(const OpenTask& task) { return task.phase != Phase::kTraining; }
+
+Status CheckWholePayload(const OpenTask& task, std::uint64_t num_examples, ByteSpan payload) {
+  switch (task.phase) {
+    case Phase::kTraining:
+      return CheckPayloadPiece(task, 0, payload);
+    case Phase::kPreparation: {
+      CHORALE_ASSIGN_OR_RETURN(const std::vector<double> sums, DoublesFromBytes(payload));
+      return data::CheckPreparation(sums, *task.data, num_examples);
+    }
+    case Phase::kNewton:
+      return CheckNewtonSums(payload, task.num_coefficients, num_examples);
+    case Phase::kPersonalization:
+      return CheckMetricSums(payload, task.metrics);
+  }
+  return OkStatus();
 }
 
 }  // namespace chorale::coordinator

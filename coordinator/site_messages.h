@@ -29,10 +29,15 @@ using SiteStatement = std::variant<SiteGreeting, SiteAlive, SiteTaskRefused>;
 [[nodiscard]] StatusOr<Report> DecodeReportHeader(const v1::ReportHeader& header,
                                                   const OpenTask& task);
 
-// Checks one piece of a report's payload as it comes: numbers must be finite. INVALID_ARGUMENT
-// names the place. The sums of a preparation round are checked against `num_examples`; they come in
-// one piece.
-[[nodiscard]] Status CheckPayloadPiece(const OpenTask& task, std::uint64_t num_examples,
-                                       std::uint64_t offset_bytes, ByteSpan piece);
+// Checks one piece of a report's payload as it comes: the numbers of an update must be finite.
+// INVALID_ARGUMENT names the place.
+[[nodiscard]] Status CheckPayloadPiece(const OpenTask& task, std::uint64_t offset_bytes,
+                                       ByteSpan piece);
+
+// True when the payload says something only as a whole: every task's but an update.
+[[nodiscard]] bool IsCheckedAsWhole(const OpenTask& task);
+// Checks such a payload: sums that rows could have, as many as `num_examples`. INVALID_ARGUMENT.
+[[nodiscard]] Status CheckWholePayload(const OpenTask& task, std::uint64_t num_examples,
+                                       ByteSpan payload);
 
 }  // namespace chorale::coordinator

@@ -25,10 +25,15 @@ struct OpenTask {
   JobId job = {};
   RoundKey round = {};
   SiteId site = {};
-  std::uint64_t payload_bytes = 0;           // Exact size of the report's payload.
-  std::vector<v1::MetricSpec> metrics = {};  // Those that the job asks for.
-  std::optional<crypto::BlobId> model =
-      {};                             // What FetchBlob may give; unset in a preparation round.
+  Phase phase = Phase::kTraining;   // What the payload must hold.
+  std::uint64_t payload_bytes = 0;  // Exact size of the report's payload.
+  // Those that the job asks for: beside the payload in a training round, and what the payload is in
+  // a personalization round.
+  std::vector<v1::MetricSpec> metrics = {};
+  std::vector<crypto::BlobId> blobs = {};  // What FetchBlob may give.
+  std::size_t num_coefficients = 0;        // Of a newton round.
+  // Of a preparation round: what its sums are checked against. Shared by every look at the task.
+  std::shared_ptr<const v1::DataSpec> data = {};
   std::optional<Report> report = {};  // What the site has reported already.
 };
 

@@ -6,12 +6,15 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <variant>
 #include <vector>
 
-#include "chorale/v1/model.pb.h"
-#include "coordinator/aggregation/federated_averaging.h"
+#include "chorale/v1/jobs.pb.h"
+#include "coordinator/aggregation/newton_solver.h"
+#include "coordinator/aggregation/server_rule.h"
 #include "coordinator/job.h"
 #include "coordinator/payload_store.h"
 #include "core/ids.h"
@@ -20,23 +23,45 @@
 // What takes too long for the engine's thread.
 namespace chorale::coordinator {
 
+// The parameters that a job starts from: those that were uploaded, else initialised ones; zeros in
+// float64 for newton.
 struct MakeModelWork {
-  v1::ModelSpec model;
+  v1::ModelSpec model = {};
   std::uint64_t num_inputs = 0;
   std::uint64_t seed = 0;
+  bool uses_newton = false;
+  std::optional<crypto::BlobId> uploaded = {};
 };
-struct AverageWork {
-  AveragingRequest request;
+struct ServerRuleWork {
+  ServerRuleRequest request;
 };
-struct MomentsWork {
+struct PreparationWork {
+  v1::DataSpec data;  // Valid.
+  std::vector<Contribution> contributions;
+};
+struct NewtonWork {
+  NewtonRules rules;
+  crypto::BlobId coefficients;          // Little-endian float64.
+  std::optional<crypto::BlobId> state;  // As Encode(NewtonState) writes it; unset: a first step.
+  std::vector<Contribution> contributions;
+};
+struct MetricsWork {
+  std::vector<v1::MetricSpec> metrics;
   std::vector<Contribution> contributions;
 };
 struct Work {
   JobId job;
-  std::variant<MakeModelWork, AverageWork, MomentsWork> task;
+  std::variant<MakeModelWork, ServerRuleWork, PreparationWork, NewtonWork, MetricsWork> task;
 };
 
-using WorkProduct = std::variant<HeldPayload, Moments>;
+// A model to publish, with what goes along (RoundAggregated).
+struct NextModel {
+  HeldPayload model;
+  std::optional<HeldPayload> server_state = {};
+  std::string converged = {};
+  std::string note = {};
+};
+using WorkProduct = std::variant<NextModel, Preparation, RoundMetrics>;
 struct WorkDone {
   JobId job;
   StatusOr<WorkProduct> product;  // CANCELLED: the worker stops.

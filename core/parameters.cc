@@ -4,7 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <unordered_set>
+#include <set>
 #include <utility>
 
 namespace chorale {
@@ -84,7 +84,7 @@ StatusOr<ParameterLayout> ParameterLayout::Create(std::vector<Tensor> tensors) {
   }
   ParameterLayout layout;
   layout.tensors_.reserve(tensors.size());
-  std::unordered_set<std::string_view> names;
+  std::set<std::string_view> names;  // Not hashed: names that share a hash cost their square.
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const std::string where = "tensors[" + std::to_string(i) + "]";
     CHORALE_RETURN_IF_ERROR(ValidateTensorName(tensors[i].name, where));

@@ -51,7 +51,9 @@ Moments MomentsOf(const MomentSums& sums) {
   if (!(squares > kRoundingShare * sums.sum_of_squares)) {
     return {.mean = mean, .standard_deviation = 1};
   }
-  return {.mean = mean, .standard_deviation = std::sqrt(squares / (sums.count - 1))};
+  const double deviation = std::sqrt(squares / (sums.count - 1));
+  // Squares of the smallest numbers vanish when they are shared out.
+  return {.mean = mean, .standard_deviation = deviation > 0 ? deviation : 1};
 }
 
 Moments MomentsOf(std::span<const double> values) {

@@ -13,12 +13,16 @@ struct MomentSums {
   double sum_of_squares = 0;
 };
 
+// How one numeric feature is prepared: (value - mean) / standard_deviation, a missing value first
+// replaced by `imputed`.
 struct Moments {
-  double mean = 0;
+  double mean = 0;                // Or the median, under robust standardisation.
   double standard_deviation = 1;  // Above 0.
+  double imputed = 0;             // In the column's unit; unused by a feature without impute.
 };
 
-// Sample moments (n - 1); the deviation is 1 for a constant column or fewer than two values.
+// Sample moments (n - 1); the deviation is 1 for a constant column or fewer than two values. Both
+// functions leave `imputed` at 0.
 //
 // The variance is a difference of two sums, which cancel when a column's mean is large beside its
 // spread: a result below what rounding leaves behind (a deviation under 3e-7 of the mean) cannot be

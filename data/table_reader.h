@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,8 +13,10 @@
 #include "chorale/v1/config.pb.h"
 #include "chorale/v1/jobs.pb.h"
 #include "core/status.h"
+#include "data/columns.h"
 #include "data/csv_reader.h"
 #include "data/dataset.h"
+#include "data/npy_reader.h"
 #include "data/values.h"
 
 namespace chorale::data {
@@ -20,9 +24,11 @@ namespace chorale::data {
 // Turns the rows of one table into the numbers of one Dataset: what Dataset::Create does. Use once.
 class TableReader {
  public:
-  // Finds the columns. The table must outlive the reader. REQUIRES: Validate(spec).ok().
+  // Finds the columns and opens the array files. The table must outlive the reader.
+  // REQUIRES: Validate(spec).ok().
   [[nodiscard]] static StatusOr<TableReader> Create(const CsvTable& table,
                                                     const v1::DatasetConfig& config,
+                                                    const std::filesystem::path& config_directory,
                                                     const v1::DataSpec& spec);
   [[nodiscard]] StatusOr<Dataset> Read() &&;
 
@@ -31,9 +37,12 @@ class TableReader {
     std::string name;
     std::size_t index = 0;
   };
+  // A numeric one has neither levels nor an array.
   struct Feature {
     Column column;
-    std::optional<ValueList> levels;  // None: numeric.
+    std::optional<ValueList> levels;
+    std::shared_ptr<const NpyFile> array;
+    bool is_imputed = false;
   };
   struct Filter {
     std::size_t column = 0;
@@ -44,24 +53,35 @@ class TableReader {
 
   TableReader(const CsvTable& table, const v1::DatasetConfig& config, const v1::DataSpec& spec);
 
-  [[nodiscard]] Status FindColumns(const v1::DatasetConfig& config, const v1::DataSpec& spec);
+  [[nodiscard]] Status FindFilters(const v1::DatasetConfig& config);
+  [[nodiscard]] Status FindFeatures(const v1::DatasetConfig& config,
+                                    const std::filesystem::path& config_directory);
+  [[nodiscard]] Status FindOthers(const v1::DatasetConfig& config);
+  [[nodiscard]] StatusOr<Column> FindColumn(const std::string& name, std::string_view field) const;
+
   [[nodiscard]] Status ReadRow(std::size_t row, Dataset& dataset);
-  [[nodiscard]] Status ReadFeature(const Feature& feature, std::size_t row,
-                                   std::vector<double>& inputs) const;
+  [[nodiscard]] StatusOr<double> ReadFeature(const Feature& feature, std::size_t row) const;
+  [[nodiscard]] StatusOr<double> ReadPlace(const Feature& feature, std::size_t row) const;
+  [[nodiscard]] StatusOr<double> ReadNumber(const Column& column, std::size_t row) const;
+  [[nodiscard]] Status ReadTarget(std::size_t row, std::vector<double>& targets) const;
   [[nodiscard]] bool IsKept(const Row& cells) const;
-  // The first used column that misses its value.
+  [[nodiscard]] bool IsMissing(const Column& column, const Row& cells) const;
+  // The first used column that misses its value and cannot do without.
   [[nodiscard]] const Column* FindMissing(const Row& cells) const;
   [[nodiscard]] StatusOr<v1::Split> SplitOf(std::size_t row) const;
   [[nodiscard]] Status Error(std::size_t row, const Column& column, std::string_view problem) const;
 
   const CsvTable& table_;
+  ColumnIndex columns_;
+  v1::DataSpec spec_;
   char decimal_;
   bool drops_missing_;
   ValueList missing_;
-  ValueList positive_;
+  ValueList listed_targets_;  // Positive values or classes.
   std::vector<Filter> filters_;
   std::vector<Feature> features_;
   Column target_;
+  std::optional<Column> time_;
   std::optional<Column> split_;
   std::optional<Column> patient_;
   PatientNumbers train_patients_;

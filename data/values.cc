@@ -53,27 +53,31 @@ bool IsSafeToShow(std::string_view text) {
   return true;
 }
 
-ValueList::ValueList(std::vector<std::string> values) {
-  values_.reserve(values.size());
-  for (std::string& text : values) {
-    const std::optional<double> number = ParseNumber(text, '.');
-    has_numbers_ = has_numbers_ || number.has_value();
-    values_.push_back({std::move(text), number});
+ValueList::ValueList(std::vector<std::string> values) : values_(std::move(values)) {
+  for (std::size_t i = 0; i < values_.size(); ++i) {
+    by_text_.emplace(values_[i], i);
+    if (const std::optional<double> number = ParseNumber(values_[i], '.')) {
+      by_number_.emplace(*number, i);
+    }
   }
 }
 
 std::optional<std::size_t> ValueList::Find(std::string_view cell, char decimal) const {
-  const std::optional<double> number = has_numbers_ ? ParseNumber(cell, decimal) : std::nullopt;
-  const auto found = std::find_if(values_.begin(), values_.end(), [&](const Value& value) {
-    return value.text == cell || (number && value.number == number);
-  });
-  if (found == values_.end()) return std::nullopt;
-  return static_cast<std::size_t>(found - values_.begin());
+  std::optional<std::size_t> found;
+  if (const auto same_text = by_text_.find(cell); same_text != by_text_.end()) {
+    found = same_text->second;
+  }
+  if (by_number_.empty()) return found;
+  const std::optional<double> number = ParseNumber(cell, decimal);
+  if (!number) return found;
+  const auto same_number = by_number_.find(*number);
+  if (same_number == by_number_.end()) return found;
+  return std::min(found.value_or(same_number->second), same_number->second);
 }
 
 std::optional<std::size_t> ValueList::FindRepeated() const {
   for (std::size_t i = 1; i < values_.size(); ++i) {
-    if (Find(values_[i].text, '.') < i) return i;
+    if (Find(values_[i], '.') < i) return i;
   }
   return std::nullopt;
 }

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 // What the text of a cell means. Independent of the locale.
@@ -21,7 +23,7 @@ namespace chorale::data {
 // same, or when both are numbers and the numbers are: exports write one code as 0, 0.0 or 0,00.
 class ValueList {
  public:
-  // Numbers among `values` have a decimal point.
+  // Numbers among `values` have a decimal point. Takes time and memory in proportion to them.
   explicit ValueList(std::vector<std::string> values);
 
   // Index of the first value that `cell` equals. `decimal` is the mark of the cell.
@@ -34,12 +36,18 @@ class ValueList {
   [[nodiscard]] std::optional<std::size_t> FindRepeated() const;
 
  private:
-  struct Value {
-    std::string text;
-    std::optional<double> number;
+  // std::string_view finds a std::string without a copy.
+  struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>()(text);
+    }
   };
-  std::vector<Value> values_;
-  bool has_numbers_ = false;
+
+  std::vector<std::string> values_;
+  // The first value of each text and of each number.
+  std::unordered_map<std::string, std::size_t, TextHash, std::equal_to<>> by_text_;
+  std::unordered_map<double, std::size_t> by_number_;
 };
 
 }  // namespace chorale::data

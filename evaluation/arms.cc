@@ -4,190 +4,258 @@
 #include <set>
 #include <utility>
 
+#include "evaluation/arm_budget.h"
+#include "evaluation/arm_rows.h"
+#include "evaluation/newton_arm.h"
+#include "jobs/job_spec.h"
 #include "models/model.h"
 #include "training/batch_schedule.h"
+#include "training/newton_sums.h"
 
 namespace chorale::evaluation {
 namespace {
 
 using data::Examples;
-using data::Moments;
 
-// A site or the pool of all in one arm's standardisation.
-struct Rows {
-  Examples train;
-  std::vector<Examples> tests;  // In the order of the sites.
+// What all arms share.
+struct Context {
+  const ArmsRequest& request;
+  const models::GraphPlan& plan;
+  std::uint32_t num_rounds = 0;
+  v1::TrainingSpec training;  // The job's, without what it adds against drift.
+  std::optional<training::NewtonKind> newton;
+  std::vector<Size> sizes = {};  // Of each site.
 };
 
-std::vector<Moments> MomentsOf(std::span<const data::MomentSums> sums, const v1::DataSpec& spec) {
-  std::vector<Moments> moments(data::NumNumericFeatures(spec));
-  if (spec.standardization() == v1::STANDARDIZATION_NONE) return moments;  // Mean 0, deviation 1.
-  for (std::size_t i = 0; i < moments.size(); ++i) moments[i] = data::MomentsOf(sums[i]);
-  return moments;
-}
-
-std::vector<Moments> PooledMoments(std::span<const Site> sites, const v1::DataSpec& spec) {
-  std::vector<data::MomentSums> total(data::NumNumericFeatures(spec));
-  for (const Site& site : sites) {
-    const std::vector<data::MomentSums> sums = site.dataset->TrainingMoments();
-    for (std::size_t i = 0; i < total.size(); ++i) {
-      total[i].count += sums[i].count;
-      total[i].sum += sums[i].sum;
-      total[i].sum_of_squares += sums[i].sum_of_squares;
-    }
-  }
-  return MomentsOf(total, spec);
-}
-
-void Append(Examples& all, const Examples& more) {
-  const std::uint32_t first_patient =
-      all.patients.empty() ? 0 : *std::max_element(all.patients.begin(), all.patients.end()) + 1;
-  all.num_inputs = more.num_inputs;
-  all.inputs.insert(all.inputs.end(), more.inputs.begin(), more.inputs.end());
-  all.targets.insert(all.targets.end(), more.targets.begin(), more.targets.end());
-  for (const std::uint32_t patient : more.patients) all.patients.push_back(first_patient + patient);
-}
-
-std::size_t NumPositives(const Examples& examples) {
-  return static_cast<std::size_t>(std::count_if(examples.targets.begin(), examples.targets.end(),
-                                                [](float t) { return t >= 0.5F; }));
-}
-
-Scores Judge(std::span<const float> scores, std::span<const float> targets) {
-  return {.num_rows = scores.size(),
-          .accuracy = Accuracy(scores, targets),
-          .auroc = Auroc(scores, targets),
-          .log_loss = LogLoss(scores, targets)};
-}
-
-// Fills the scores of `arm` by running its parameters over every site's test rows.
-Status Score(const ArmsRequest& request, std::span<const float> parameters,
+// The scores of `arm`: `parameters` on every site's test rows, one set for all sites or one for
+// each.
+Status Score(const Context& context, std::span<const ParameterVector> parameters,
              std::span<const Examples> tests, Arm& arm) {
-  std::vector<float> all_scores;
+  std::vector<float> all_predictions;
   std::vector<float> all_targets;
-  for (const Examples& test : tests) {
-    std::vector<float> scores;
-    if (test.size() > 0) {
-      CHORALE_ASSIGN_OR_RETURN(scores,
-                               request.trainer.Predict(request.job.model(), parameters, test));
+  for (std::size_t i = 0; i < tests.size(); ++i) {
+    std::vector<float> predictions;
+    if (tests[i].size() > 0) {
+      CHORALE_ASSIGN_OR_RETURN(
+          predictions, context.request.trainer.Predict(
+                           context.plan, parameters[parameters.size() == 1 ? 0 : i], tests[i]));
     }
-    arm.by_site.push_back(Judge(scores, test.targets));
-    all_scores.insert(all_scores.end(), scores.begin(), scores.end());
-    all_targets.insert(all_targets.end(), test.targets.begin(), test.targets.end());
+    arm.by_site.push_back(Judge(context.plan, predictions, tests[i].targets));
+    all_predictions.insert(all_predictions.end(), predictions.begin(), predictions.end());
+    all_targets.insert(all_targets.end(), tests[i].targets.begin(), tests[i].targets.end());
   }
-  arm.pooled = Judge(all_scores, all_targets);
+  arm.pooled = Judge(context.plan, all_predictions, all_targets);
   return OkStatus();
 }
 
+struct Course {
+  std::string_view seed_name;         // Sets the order of examples apart from other arms'.
+  std::uint64_t steps_per_round = 0;  // May exceed what one specification can ask for.
+  std::uint32_t first_round = 1;
+  std::uint32_t last_round = 1;
+};
+
+// Training after the last round is a course of its own, as at a site.
+training::RoundPlace PlaceOf(const Context& context, std::uint32_t round) {
+  if (round > context.num_rounds) return {};
+  return {.round = round, .num_rounds = context.num_rounds};
+}
+
 // Rounds of local training, each from where the last one ended; every round starts a new optimizer
-// and a new order, as at a site of the federation. `steps` of a round may exceed what one
-// specification can ask for.
-StatusOr<ParameterVector> TrainAlone(const ArmsRequest& request, const Examples& train,
-                                     std::string_view seed_name, std::uint64_t steps_per_round,
-                                     Arm& arm) {
+// and a new order, as at a site of the federation.
+Status Train(const Context& context, const Examples& train, const Course& course,
+             ParameterVector& parameters) {
   constexpr std::uint64_t kMaxSteps = 1000000;
-  CHORALE_ASSIGN_OR_RETURN(
-      ParameterVector parameters,
-      models::InitialParameters(request.job.model(), train.num_inputs, request.job.seed()));
-  v1::TrainingSpec training = request.job.training();
-  const auto start = std::chrono::steady_clock::now();
-  for (std::uint32_t round = 1; round <= request.job.rounds().count(); ++round) {
-    for (std::uint64_t left = steps_per_round; left > 0;) {
+  const std::uint64_t seed = context.request.job.seed();
+  v1::TrainingSpec training = context.training;
+  for (std::uint32_t round = course.first_round; round <= course.last_round; ++round) {
+    for (std::uint64_t left = course.steps_per_round; left > 0;) {
       training.set_local_steps(static_cast<std::uint32_t>(std::min(left, kMaxSteps)));
       left -= training.local_steps();
       CHORALE_ASSIGN_OR_RETURN(
           const training::TrainResult result,
-          request.trainer.Train({.model = request.job.model(),
-                                 .training = training,
-                                 .train = train,
-                                 .global_parameters = parameters,
-                                 .seed = training::SeedFor(request.job.seed(), round, seed_name),
-                                 .on_progress = {},
-                                 .cancelled = request.cancelled}));
+          context.request.trainer.Train({.plan = context.plan,
+                                         .training = training,
+                                         .train = train,
+                                         .start = parameters,
+                                         .seed = training::SeedFor(seed, round, course.seed_name),
+                                         .place = PlaceOf(context, round),
+                                         .cancelled = context.request.cancelled}));
       for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i] += result.update[i];
     }
-    arm.optimizer_steps += steps_per_round;
   }
-  arm.training_time = std::chrono::duration_cast<std::chrono::microseconds>(
-      std::chrono::steady_clock::now() - start);
-  return parameters;
+  return OkStatus();
 }
 
-// Trains alone and scores. `seed_name` sets the order of examples apart from that of the other
-// arms.
-StatusOr<Arm> RunAlone(const ArmsRequest& request, Arm arm, const Rows& rows,
-                       std::string_view seed_name, std::uint64_t steps_per_round) {
-  const std::string label =
-      std::string(NameOf(arm.kind)) + (arm.site.empty() ? std::string() : " " + arm.site);
-  if (request.on_arm) request.on_arm(label);
-  StatusOr<ParameterVector> parameters =
-      TrainAlone(request, rows.train, seed_name, steps_per_round, arm);
+ParameterVector StartOf(const Context& context) {
+  const std::span<const float> given = context.request.initial_parameters;
+  if (!given.empty()) return {given.begin(), given.end()};
+  return models::InitialParameters(context.plan, context.request.job.seed());
+}
+
+// Tells that the arm begins, lets `train` fill in its cost and make its parameters, and scores it.
+template <typename TrainArm>
+StatusOr<Arm> RunArm(const Context& context, Arm arm, std::span<const Examples> tests,
+                     TrainArm train) {
+  const std::string label = LabelOf(arm);
+  if (context.request.on_arm) context.request.on_arm(label);
+  const auto start = std::chrono::steady_clock::now();
+  StatusOr<std::vector<ParameterVector>> parameters = train(arm);
   if (!parameters.ok()) return Annotate(parameters.status(), label + " arm");
-  CHORALE_RETURN_IF_ERROR(Annotate(Score(request, *parameters, rows.tests, arm), label + " arm"));
+  if (arm.kind != ArmKind::kFederated) {
+    arm.training_time = std::chrono::duration_cast<std::chrono::microseconds>(
+        std::chrono::steady_clock::now() - start);
+  }
+  CHORALE_RETURN_IF_ERROR(Annotate(Score(context, *parameters, tests, arm), label + " arm"));
   return arm;
 }
 
-Rows Standardize(std::span<const Site> sites, const data::Dataset& train_site,
-                 std::span<const Moments> moments) {
-  Rows rows{.train = train_site.Standardized(v1::SPLIT_TRAIN, moments), .tests = {}};
-  for (const Site& site : sites)
-    rows.tests.push_back(site.dataset->Standardized(v1::SPLIT_TEST, moments));
+template <typename Number>
+using RowsFunction = data::ExamplesOf<Number> (Preparation::*)(const Site&, v1::Split) const;
+
+template <typename Number>
+data::ExamplesOf<Number> TrainingRows(std::span<const Site> sites, const Preparation& preparation,
+                                      RowsFunction<Number> rows_of) {
+  data::ExamplesOf<Number> rows;
+  for (const Site& site : sites) Append(rows, (preparation.*rows_of)(site, v1::SPLIT_TRAIN));
   return rows;
 }
 
-Status CheckRequest(const ArmsRequest& request) {
+StatusOr<ParameterVector> SolveAlone(const Context& context, const data::ExactExamples& rows,
+                                     Arm& arm) {
+  CHORALE_ASSIGN_OR_RETURN(
+      const NewtonSolution solution,
+      SolveNewton(*context.newton, rows, context.request.job.newton(), context.request.cancelled));
+  arm.optimizer_steps = solution.num_steps;
+  arm.examples_processed = solution.num_steps * rows.size();
+  ParameterVector rounded(solution.coefficients.size());
+  std::transform(solution.coefficients.begin(), solution.coefficients.end(), rounded.begin(),
+                 [](double c) { return static_cast<float>(c); });
+  return rounded;
+}
+
+StatusOr<ParameterVector> TrainAlone(const Context& context, const Examples& rows,
+                                     const Budget& round, Arm& arm) {
+  const std::uint64_t steps =
+      training::StepsToProcess(round.patients, context.training, NumPatients(rows.patients));
+  arm.optimizer_steps = context.num_rounds * steps;
+  arm.examples_processed = context.num_rounds * round.examples;
+  ParameterVector parameters = StartOf(context);
+  // No site has the empty name: the order of examples of the pool is no site's.
+  CHORALE_RETURN_IF_ERROR(Train(context, rows,
+                                {.seed_name = arm.site,
+                                 .steps_per_round = steps,
+                                 .first_round = 1,
+                                 .last_round = context.num_rounds},
+                                parameters));
+  return parameters;
+}
+
+// All rows of `sites` in one place, which one site can be too.
+StatusOr<Arm> RunAlone(const Context& context, Arm arm, std::span<const Site> sites,
+                       const Budget& round) {
+  const Preparation preparation = Preparation::Of(sites, context.request.job.data());
+  return RunArm(
+      context, std::move(arm), preparation.TestRows(context.request.sites),
+      [&](Arm& own) -> StatusOr<std::vector<ParameterVector>> {
+        StatusOr<ParameterVector> parameters =
+            context.newton
+                ? SolveAlone(context,
+                             TrainingRows<double>(sites, preparation, &Preparation::ExactRows), own)
+                : TrainAlone(context, TrainingRows<float>(sites, preparation, &Preparation::Rows),
+                             round, own);
+        if (!parameters.ok()) return parameters.status();
+        return std::vector<ParameterVector>{*std::move(parameters)};
+      });
+}
+
+StatusOr<Arm> RunFederated(const Context& context, const Preparation& preparation) {
+  const Budget round = FederatedRound(context.request.job, context.sizes);
+  Arm arm{.kind = ArmKind::kFederated,
+          .optimizer_steps = context.num_rounds * round.steps,
+          .examples_processed = context.num_rounds * round.examples};
+  return RunArm(context, std::move(arm), preparation.TestRows(context.request.sites),
+                [&](Arm&) -> StatusOr<std::vector<ParameterVector>> {
+                  const std::span<const float> given = context.request.federated_parameters;
+                  return std::vector<ParameterVector>{ParameterVector(given.begin(), given.end())};
+                });
+}
+
+StatusOr<Arm> RunPersonalised(const Context& context, const Preparation& preparation) {
+  Context own = context;
+  own.training.set_local_epochs(context.request.job.personalization().local_epochs());
+  return RunArm(own, {.kind = ArmKind::kPersonalised}, preparation.TestRows(own.request.sites),
+                [&](Arm& arm) -> StatusOr<std::vector<ParameterVector>> {
+                  std::vector<ParameterVector> all;
+                  for (std::size_t i = 0; i < own.sizes.size(); ++i) {
+                    const Site& site = own.request.sites[i];
+                    const Budget budget = BudgetOf(own.training, own.sizes[i]);
+                    all.emplace_back(own.request.federated_parameters.begin(),
+                                     own.request.federated_parameters.end());
+                    CHORALE_RETURN_IF_ERROR(Train(own, preparation.Rows(site, v1::SPLIT_TRAIN),
+                                                  {.seed_name = site.name,
+                                                   .steps_per_round = budget.steps,
+                                                   .first_round = own.num_rounds + 1,
+                                                   .last_round = own.num_rounds + 1},
+                                                  all.back()));
+                    arm.optimizer_steps += budget.steps;
+                    arm.examples_processed += budget.examples;
+                  }
+                  return all;
+                });
+}
+
+std::optional<std::size_t> NumPositives(models::TargetKind kind, const Examples& examples) {
+  if (kind != models::TargetKind::kBinary && kind != models::TargetKind::kSurvival) {
+    return std::nullopt;
+  }
+  std::size_t count = 0;
+  // Survival: the event stands behind the time.
+  for (std::size_t i = examples.num_targets - 1; i < examples.targets.size();
+       i += examples.num_targets) {
+    if (examples.targets[i] >= 0.5F) ++count;
+  }
+  return count;
+}
+
+// Fills in what is to be told of a site's rows, and their size.
+void CountRows(const Site& site, Context& context, Comparison& comparison) {
+  const Preparation preparation = Preparation::PerSite();
+  const Examples train = preparation.Rows(site, v1::SPLIT_TRAIN);
+  const Examples test = preparation.Rows(site, v1::SPLIT_TEST);
+  context.sizes.push_back({.rows = train.size(), .patients = NumPatients(train.patients)});
+  comparison.sites.push_back({.site = site.name,
+                              .train_rows = train.size(),
+                              .test_rows = test.size(),
+                              .train_positives = NumPositives(comparison.target, train),
+                              .test_positives = NumPositives(comparison.target, test),
+                              .dropped_rows = site.dataset->num_dropped_rows()});
+}
+
+Status CheckParameters(std::span<const float> parameters, const models::GraphPlan& plan,
+                       const std::string& what) {
+  if (parameters.size() == plan.layout().num_parameters()) return OkStatus();
+  return InvalidArgument(what + " has " + std::to_string(parameters.size()) +
+                         " parameters, the job's model has " +
+                         std::to_string(plan.layout().num_parameters()));
+}
+
+Status CheckRequest(const ArmsRequest& request, const models::GraphPlan& plan) {
   if (request.sites.empty()) return InvalidArgument("a comparison needs at least one site");
   std::set<std::string_view> names;
   for (const Site& site : request.sites) {
     if (!names.insert(site.name).second)
       return InvalidArgument("site " + site.name + " is named twice");
   }
-  CHORALE_ASSIGN_OR_RETURN(
-      const ParameterLayout layout,
-      models::LayoutOf(request.job.model(), data::NumInputs(request.job.data())));
-  if (request.federated_parameters.size() != layout.num_parameters()) {
+  if (MeasuresOf(plan.target_kind()).empty()) {
     return InvalidArgument(
-        "the federated model has " + std::to_string(request.federated_parameters.size()) +
-        " parameters, the job's model has " + std::to_string(layout.num_parameters()));
+        "models whose target is a mask cannot be compared: pixels of one image "
+        "are no independent rows");
   }
-  return OkStatus();
-}
-
-// What all sites together do in one round of the job.
-struct RoundBudget {
-  std::uint64_t steps = 0;
-  std::uint64_t examples = 0;
-};
-
-RoundBudget FederatedRound(const ArmsRequest& request) {
-  RoundBudget budget;
-  for (const Site& site : request.sites) {
-    budget.steps += training::NumSteps(request.job.training(), site.dataset->num_training_rows());
-    budget.examples +=
-        training::ExamplesProcessed(request.job.training(), site.dataset->num_training_rows());
+  if (!request.initial_parameters.empty()) {
+    CHORALE_RETURN_IF_ERROR(CheckParameters(request.initial_parameters, plan, "the initial model"));
   }
-  return budget;
-}
-
-StatusOr<Arm> RunFederated(const ArmsRequest& request, std::span<const Moments> pooled_moments) {
-  if (request.on_arm) request.on_arm(NameOf(ArmKind::kFederated));
-  const bool is_per_site = request.job.data().standardization() == v1::STANDARDIZATION_PER_SITE;
-  std::vector<Examples> tests;
-  for (const Site& site : request.sites) {
-    tests.push_back(is_per_site ? site.dataset->PerSite(v1::SPLIT_TEST)
-                                : site.dataset->Standardized(v1::SPLIT_TEST, pooled_moments));
-  }
-  const RoundBudget round = FederatedRound(request);
-  const std::uint64_t rounds = request.job.rounds().count();
-  Arm arm{.kind = ArmKind::kFederated,
-          .site = {},
-          .optimizer_steps = rounds * round.steps,
-          .examples_processed = rounds * round.examples,
-          .pooled = {},
-          .by_site = {}};
-  CHORALE_RETURN_IF_ERROR(
-      Annotate(Score(request, request.federated_parameters, tests, arm), "federated arm"));
-  return arm;
+  return CheckParameters(request.federated_parameters, plan, "the federated model");
 }
 
 }  // namespace
@@ -198,58 +266,51 @@ std::string_view NameOf(ArmKind kind) {
       return "local";
     case ArmKind::kFederated:
       return "federated";
+    case ArmKind::kPersonalised:
+      return "personalised";
     case ArmKind::kCentralized:
       return "centralized";
   }
   return "unknown";
 }
 
-StatusOr<Comparison> CompareArms(const ArmsRequest& request) {
-  CHORALE_RETURN_IF_ERROR(CheckRequest(request));
-  const v1::DataSpec& spec = request.job.data();
-  const v1::TrainingSpec& training = request.job.training();
-  const std::uint64_t rounds = request.job.rounds().count();
-  Comparison comparison;
+std::string LabelOf(const Arm& arm) {
+  return std::string(NameOf(arm.kind)) + (arm.site.empty() ? std::string() : " " + arm.site);
+}
 
-  for (const Site& site : request.sites) {
-    const std::vector<Moments> moments = MomentsOf(site.dataset->TrainingMoments(), spec);
-    const Rows rows = Standardize(request.sites, *site.dataset, moments);
-    const std::size_t index = comparison.sites.size();
-    comparison.sites.push_back({.site = site.name,
-                                .train_rows = rows.train.size(),
-                                .train_positives = NumPositives(rows.train),
-                                .test_rows = rows.tests[index].size(),
-                                .test_positives = NumPositives(rows.tests[index]),
-                                .dropped_rows = site.dataset->num_dropped_rows()});
-    Arm arm{.kind = ArmKind::kLocal,
-            .site = site.name,
-            .examples_processed = rounds * training::ExamplesProcessed(training, rows.train.size()),
-            .pooled = {},
-            .by_site = {}};
-    CHORALE_ASSIGN_OR_RETURN(arm, RunAlone(request, std::move(arm), rows, site.name,
-                                           training::NumSteps(training, rows.train.size())));
+StatusOr<Comparison> CompareArms(const ArmsRequest& request) {
+  CHORALE_ASSIGN_OR_RETURN(const models::GraphPlan plan, jobs::PlanOf(request.job));
+  CHORALE_RETURN_IF_ERROR(CheckRequest(request, plan));
+  Context context{.request = request,
+                  .plan = plan,
+                  .num_rounds = request.published_rounds.value_or(request.job.rounds().count()),
+                  .training = request.job.training(),
+                  .newton = std::nullopt};
+  context.training.clear_drift_control();
+  if (request.job.has_newton()) context.newton = training::NewtonKindOf(request.job.model());
+
+  Comparison comparison{.target = plan.target_kind(), .sites = {}, .arms = {}};
+  for (const Site& site : request.sites) CountRows(site, context, comparison);
+  for (std::size_t i = 0; i < request.sites.size(); ++i) {
+    const Budget budget = context.newton ? Budget{} : BudgetOf(context.training, context.sizes[i]);
+    CHORALE_ASSIGN_OR_RETURN(
+        Arm arm, RunAlone(context, {.kind = ArmKind::kLocal, .site = request.sites[i].name},
+                          request.sites.subspan(i, 1), budget));
     comparison.arms.push_back(std::move(arm));
   }
 
-  const std::vector<Moments> pooled_moments = PooledMoments(request.sites, spec);
-  CHORALE_ASSIGN_OR_RETURN(Arm federated, RunFederated(request, pooled_moments));
+  const Preparation shared = request.job.data().standardization() == v1::STANDARDIZATION_PER_SITE
+                                 ? Preparation::PerSite()
+                                 : Preparation::Of(request.sites, request.job.data());
+  CHORALE_ASSIGN_OR_RETURN(Arm federated, RunFederated(context, shared));
   comparison.arms.push_back(std::move(federated));
-
-  Rows pooled;
-  for (const Site& site : request.sites) {
-    Append(pooled.train, site.dataset->Standardized(v1::SPLIT_TRAIN, pooled_moments));
-    pooled.tests.push_back(site.dataset->Standardized(v1::SPLIT_TEST, pooled_moments));
+  if (request.job.has_personalization()) {
+    CHORALE_ASSIGN_OR_RETURN(Arm personalised, RunPersonalised(context, shared));
+    comparison.arms.push_back(std::move(personalised));
   }
-  const std::uint64_t steps =
-      training::StepsToProcess(FederatedRound(request).examples, training, pooled.train.size());
-  Arm centralized{.kind = ArmKind::kCentralized,
-                  .site = {},
-                  .examples_processed = rounds * FederatedRound(request).examples,
-                  .pooled = {},
-                  .by_site = {}};
-  // No site has the empty name, so this order of examples is no site's.
-  CHORALE_ASSIGN_OR_RETURN(centralized,
-                           RunAlone(request, std::move(centralized), pooled, "", steps));
+  CHORALE_ASSIGN_OR_RETURN(Arm centralized,
+                           RunAlone(context, {.kind = ArmKind::kCentralized}, request.sites,
+                                    FederatedRound(request.job, context.sizes)));
   comparison.arms.push_back(std::move(centralized));
   return comparison;
 }

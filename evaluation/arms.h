@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,25 +14,31 @@
 #include "core/parameters.h"
 #include "core/status.h"
 #include "data/dataset.h"
-#include "evaluation/metrics.h"
+#include "evaluation/scores.h"
 #include "training/local_trainer.h"
 
-// The same job trained three ways, judged on the same test rows. Needs every site's rows in one
-// place: for public or synthetic data, or an environment that may hold them all.
+// The same job trained in several ways, judged on the same test rows. Needs every site's rows in
+// one place: for public or synthetic data, or an environment that may hold them all.
 //
 // - local: each site alone; the job's rounds of local training, one after another, unaveraged.
 // - federated: parameters that a federation made; nothing is trained here.
+// - personalised (where the job asks for it): at each site, trained on from the federated
+//   parameters with the site's rows, and judged on the site's own test rows.
 // - centralized: all training rows in one place, trained as if they were one site's.
 //
-// Equal budgets: an arm meets as many examples, counted with repetition, as the job gives it. A
+// Equal budgets: an arm meets as many patients, counted with repetition, as the job gives it. A
 // local arm takes its site's own steps of every round; the centralized arm takes, in every round,
-// the least number of steps of the job's batch size that meets as many examples as all sites
-// together.
+// the least number of steps of the job's batch size that meets as many patients as the sites of a
+// round together (where a round asks only some of the sites: as they are on average). What a job
+// adds against drift (fedprox, scaffold) is left out where nobody drifts. A newton job has no
+// budget: every arm is solved until nothing is to be gained. A Cox model has one stratum a site in
+// the federation, and one for all rows in the centralized arm.
 //
-// Standardisation of numeric features travels with the model: a local model uses the moments of the
-// site that trained it, everywhere; the centralized model the moments of all training rows; the
-// federated model what the job says, either those same pooled moments (they come from sums, as in
-// the federation) or each row's own site's moments.
+// Standardisation of numeric features travels with the model: a local model uses the statistics of
+// the site that trained it, everywhere; the centralized model those of all training rows; the
+// federated model what the job says, either those same pooled statistics (they come from sums, as
+// in the federation) or each row's own site's. A personalised model sees what the federated one
+// sees.
 namespace chorale::evaluation {
 
 struct Site {
@@ -44,51 +51,55 @@ struct ArmsRequest {
   std::span<const Site> sites;                  // At least one, distinct names.
   std::span<const float> federated_parameters;  // [num_parameters]
   training::LocalTrainer& trainer;
+  // Rounds whose models the federation published; without: all that the job asks for.
+  std::optional<std::uint32_t> published_rounds = {};
+  // What the job started from (initial_model). Empty: initialised from its seed. [num_parameters]
+  std::span<const float> initial_parameters = {};
   // Told when an arm begins: "local cleveland". May be empty.
-  std::function<void(std::string_view arm)> on_arm;
+  std::function<void(std::string_view arm)> on_arm = {};
   const std::atomic<bool>* cancelled = nullptr;  // May be null.
 };
 
-// On one set of test rows.
-struct Scores {
-  std::size_t num_rows = 0;
-  Metric accuracy;
-  Metric auroc;
-  Metric log_loss;
-};
-
-enum class ArmKind { kLocal, kFederated, kCentralized };
-// "local", "federated", "centralized".
+enum class ArmKind { kLocal, kFederated, kPersonalised, kCentralized };
+// "local", "federated", "personalised", "centralized".
 [[nodiscard]] std::string_view NameOf(ArmKind kind);
 
 struct Arm {
   ArmKind kind = ArmKind::kLocal;
-  std::string site;                   // Of a local arm; else empty.
-  std::uint64_t optimizer_steps = 0;  // Over all rounds; of the federated arm: summed over sites.
+  std::string site = {};  // Of a local arm; else empty.
+  // Over all rounds; of the federated and the personalised arm: summed over sites. Of a newton job:
+  // steps of Newton's method.
+  std::uint64_t optimizer_steps = 0;
   std::uint64_t examples_processed = 0;  // Counted with repetition.
   // Zero for the federated arm: it was trained elsewhere.
   std::chrono::microseconds training_time{0};
-  Scores pooled;                // On all sites' test rows.
-  std::vector<Scores> by_site;  // In the order of ArmsRequest::sites.
+  Scores pooled = {};                // On all sites' test rows.
+  std::vector<Scores> by_site = {};  // In the order of ArmsRequest::sites.
 };
+
+// "local cleveland", "federated".
+[[nodiscard]] std::string LabelOf(const Arm& arm);
 
 // Counts only: nothing of a row's content.
 struct SiteRows {
   std::string site;
   std::size_t train_rows = 0;
-  std::size_t train_positives = 0;
   std::size_t test_rows = 0;
-  std::size_t test_positives = 0;
+  // Of a binary target: rows with 1. Of survival: rows that had their event. Else none.
+  std::optional<std::size_t> train_positives;
+  std::optional<std::size_t> test_positives;
   std::size_t dropped_rows = 0;  // For missing values.
 };
 
 struct Comparison {
+  models::TargetKind target = models::TargetKind::kBinary;
   std::vector<SiteRows> sites;
-  std::vector<Arm> arms;  // Every local, then federated, then centralized.
+  std::vector<Arm> arms;  // Every local, federated, personalised if asked for, centralized.
 };
 
-// INVALID_ARGUMENT: no site, a repeated name, parameters that do not fit the job. Training errors
-// pass through, naming the arm. The same request gives the same numbers, but for the times.
+// INVALID_ARGUMENT: no site, a repeated name, parameters that do not fit the job, a model of masks
+// (MeasuresOf has nothing). Training errors pass through, naming the arm. The same request gives
+// the same numbers, but for the times.
 [[nodiscard]] StatusOr<Comparison> CompareArms(const ArmsRequest& request);
 
 }  // namespace chorale::evaluation

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "chorale/v1/jobs.pb.h"
+#include "core/crypto/blob_digest.h"
 #include "core/parameters.h"
 #include "core/status.h"
 #include "data/dataset.h"
@@ -30,9 +31,23 @@ struct SiteFile {
     const SiteFile& site, const v1::JobSpec& job,
     const std::optional<std::filesystem::path>& config_directory);
 
-// The weights of a safetensors file. INVALID_ARGUMENT: names or shapes other than the job's model
-// has, values that are not finite; also the errors of models::LoadSafetensors.
-[[nodiscard]] StatusOr<ParameterVector> LoadFederatedModel(const std::filesystem::path& path,
-                                                           const v1::JobSpec& job);
+// Weights of the job's model, with what they are called as a blob.
+struct LoadedModel {
+  ParameterVector parameters;  // [num_parameters]; rounded, where the file has float64.
+  crypto::BlobId blob;         // Of the numbers as they travelled.
+};
+
+// The weights of a safetensors file: float64 of a newton job, else float32. INVALID_ARGUMENT: names
+// or shapes other than the job's model has, values that are not finite, or beyond float32; also the
+// errors of models::LoadSafetensors.
+[[nodiscard]] StatusOr<LoadedModel> LoadFederatedModel(const std::filesystem::path& path,
+                                                       const v1::JobSpec& job);
+
+// What the job started from: its initial_model, whose relative path starts where the job's file
+// lies. Empty without one. Errors as LoadFederatedModel; also when the file has changed since the
+// job `ran`, if that is given.
+[[nodiscard]] StatusOr<ParameterVector> LoadInitialModel(const std::filesystem::path& job_file,
+                                                         const v1::JobSpec& job,
+                                                         const v1::JobSpec* ran);
 
 }  // namespace chorale::evaluation

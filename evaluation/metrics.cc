@@ -3,41 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <string>
 #include <vector>
 
 namespace chorale::evaluation {
 namespace {
 
-constexpr double kZ = 1.959963984540054;  // 97.5 % quantile of the normal distribution.
-constexpr double kTail = 0.025;
 constexpr double kScoreMargin = 1e-7;
-
-Metric NotEstimable(const char* reason) {
-  return {.estimate = std::nullopt, .not_estimable = reason};
-}
-Metric Estimated(double value, double lower, double upper) {
-  return {.estimate = Estimate{.value = value, .lower = lower, .upper = upper},
-          .not_estimable = {}};
-}
-
-// Why no metric at all exists, or null.
-const char* Unusable(std::span<const float> scores) {
-  if (scores.empty()) return "no rows";
-  const bool is_finite =
-      std::all_of(scores.begin(), scores.end(), [](float s) { return std::isfinite(s); });
-  return is_finite ? nullptr : "a score is not finite";
-}
-
-// Wilson 1927, equation 2, for a share observed among `trials`.
-Metric Wilson(double share, double trials) {
-  const double z2 = kZ * kZ;
-  const double center = (share + z2 / (2 * trials)) / (1 + z2 / trials);
-  const double half =
-      kZ / (1 + z2 / trials) * std::sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials));
-  // Rounding must not exclude the value itself at 0 and 1.
-  return Estimated(share, std::clamp(center - half, 0.0, share),
-                   std::clamp(center + half, share, 1.0));
-}
 
 // Rank of each value from 1, ties sharing the mean of their ranks. [n]
 std::vector<double> Midranks(const std::vector<float>& values) {
@@ -55,18 +27,6 @@ std::vector<double> Midranks(const std::vector<float>& values) {
   return ranks;
 }
 
-double MeanOf(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-// With n - 1. REQUIRES: two values at least.
-double VarianceOf(const std::vector<double>& values) {
-  const double mean = MeanOf(values);
-  double sum = 0;
-  for (const double value : values) sum += (value - mean) * (value - mean);
-  return sum / static_cast<double>(values.size() - 1);
-}
-
 // For each value of `own`, the share of `other` that it exceeds, ties counted half. Sun and Xu
 // 2014: its midrank among both less its midrank among its own. [own.size()]
 std::vector<double> SharesExceeded(const std::vector<float>& own, const std::vector<float>& other) {
@@ -79,6 +39,42 @@ std::vector<double> SharesExceeded(const std::vector<float>& own, const std::vec
     shares[i] = (ranks_in_both[i] - ranks_in_own[i]) / static_cast<double>(other.size());
   }
   return shares;
+}
+
+double NegativeLogOf(float probability) {
+  return -std::log(std::clamp(static_cast<double>(probability), kScoreMargin, 1 - kScoreMargin));
+}
+
+// How a class is told from the others: its area, and what each row adds to the area's deviation
+// (the infinitesimal jackknife). REQUIRES: a row inside and one outside.
+struct OneAgainstRest {
+  double area = 0;
+  std::vector<double> influence;  // [n]
+  std::size_t num_inside = 0;
+};
+
+OneAgainstRest Separate(std::span<const float> scores, std::span<const float> targets,
+                        std::size_t num_classes, std::size_t number) {
+  std::vector<float> inside;
+  std::vector<float> outside;
+  for (std::size_t row = 0; row < targets.size(); ++row) {
+    const bool is_inside = static_cast<std::size_t>(targets[row]) == number;
+    (is_inside ? inside : outside).push_back(scores[row * num_classes + number]);
+  }
+  const std::vector<double> above = SharesExceeded(inside, outside);
+  const std::vector<double> below = SharesExceeded(outside, inside);
+  OneAgainstRest result{.area = MeanOf(above), .influence = {}, .num_inside = inside.size()};
+  std::size_t next_inside = 0;
+  std::size_t next_outside = 0;
+  for (const float target : targets) {
+    const bool is_inside = static_cast<std::size_t>(target) == number;
+    // A row outside adds the share of rows inside that exceed it.
+    const double deviation =
+        is_inside ? above[next_inside++] - result.area : 1 - below[next_outside++] - result.area;
+    result.influence.push_back(deviation /
+                               static_cast<double>(is_inside ? inside.size() : outside.size()));
+  }
+  return result;
 }
 
 }  // namespace
@@ -104,31 +100,75 @@ Metric Auroc(std::span<const float> scores, std::span<const float> targets) {
 
   const std::vector<double> above = SharesExceeded(positives, negatives);
   const std::vector<double> below = SharesExceeded(negatives, positives);
-  const double area = MeanOf(above);
-  const auto pairs = static_cast<double>(std::min(positives.size(), negatives.size()));
-  if (area >= 1) return Estimated(1, std::pow(kTail, 1 / pairs), 1);
-  if (area <= 0) return Estimated(0, 0, 1 - std::pow(kTail, 1 / pairs));
-  if (pairs < 2) return Wilson(area, pairs);
-  const double variance = VarianceOf(above) / static_cast<double>(positives.size()) +
-                          VarianceOf(below) / static_cast<double>(negatives.size());
-  if (variance <= 0) return Wilson(area, pairs);
-  const double logit = std::log(area / (1 - area));
-  const double half = kZ * std::sqrt(variance) / (area * (1 - area));  // Delta method.
-  const auto expit = [](double x) { return 1 / (1 + std::exp(-x)); };
-  return Estimated(area, expit(logit - half), expit(logit + half));
+  const std::size_t pairs = std::min(positives.size(), negatives.size());
+  const double variance = pairs < 2 ? 0
+                                    : VarianceOf(above) / static_cast<double>(positives.size()) +
+                                          VarianceOf(below) / static_cast<double>(negatives.size());
+  return PairShareInterval(MeanOf(above), variance, pairs);
 }
 
 Metric LogLoss(std::span<const float> scores, std::span<const float> targets) {
   if (const char* reason = Unusable(scores)) return NotEstimable(reason);
-  if (scores.size() < 2) return NotEstimable("one row");
   std::vector<double> losses(scores.size());
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const double score = std::clamp(static_cast<double>(scores[i]), kScoreMargin, 1 - kScoreMargin);
     losses[i] = targets[i] >= 0.5F ? -std::log(score) : -std::log1p(-score);
   }
-  const double mean = MeanOf(losses);
-  const double half = kZ * std::sqrt(VarianceOf(losses) / static_cast<double>(losses.size()));
-  return Estimated(mean, std::max(0.0, mean - half), mean + half);
+  return MeanInterval(losses, 0);
+}
+
+Metric ClassAccuracy(std::span<const float> scores, std::span<const float> targets,
+                     std::size_t num_classes) {
+  if (const char* reason = Unusable(scores)) return NotEstimable(reason);
+  std::size_t num_right = 0;
+  for (std::size_t row = 0; row < targets.size(); ++row) {
+    const auto own = scores.subspan(row * num_classes, num_classes);
+    const auto largest = std::max_element(own.begin(), own.end()) - own.begin();
+    if (static_cast<std::size_t>(largest) == static_cast<std::size_t>(targets[row])) ++num_right;
+  }
+  const auto rows = static_cast<double>(targets.size());
+  return Wilson(static_cast<double>(num_right) / rows, rows);
+}
+
+Metric MacroAuroc(std::span<const float> scores, std::span<const float> targets,
+                  std::size_t num_classes) {
+  if (const char* reason = Unusable(scores)) return NotEstimable(reason);
+  std::vector<std::size_t> counts(num_classes);
+  for (const float target : targets) ++counts[static_cast<std::size_t>(target)];
+  const auto num_present =
+      std::count_if(counts.begin(), counts.end(), [](std::size_t count) { return count > 0; });
+  if (num_present < 2) return NotEstimable("one class");
+  for (std::size_t number = 0; number < num_classes; ++number) {
+    if (counts[number] == 0) return NotEstimable("no row of class " + std::to_string(number));
+  }
+
+  const auto share = 1 / static_cast<double>(num_classes);
+  double area = 0;
+  std::size_t pairs = targets.size();
+  std::vector<double> influence(targets.size());
+  for (std::size_t number = 0; number < num_classes; ++number) {
+    const OneAgainstRest separation = Separate(scores, targets, num_classes, number);
+    area += share * separation.area;
+    pairs = std::min({pairs, separation.num_inside, targets.size() - separation.num_inside});
+    for (std::size_t row = 0; row < influence.size(); ++row) {
+      influence[row] += share * separation.influence[row];
+    }
+  }
+  const double variance =
+      std::inner_product(influence.begin(), influence.end(), influence.begin(), 0.0);
+  // A mean of areas of 1 may round to just beside it.
+  if (area > 1 - 1e-12) area = 1;
+  return PairShareInterval(area, variance, pairs);
+}
+
+Metric ClassLogLoss(std::span<const float> scores, std::span<const float> targets,
+                    std::size_t num_classes) {
+  if (const char* reason = Unusable(scores)) return NotEstimable(reason);
+  std::vector<double> losses(targets.size());
+  for (std::size_t row = 0; row < targets.size(); ++row) {
+    losses[row] = NegativeLogOf(scores[row * num_classes + static_cast<std::size_t>(targets[row])]);
+  }
+  return MeanInterval(losses, 0);
 }
 
 }  // namespace chorale::evaluation

@@ -60,17 +60,38 @@ std::string Wrap(const std::string& sentence) {
   return text + line + "\n";
 }
 
+std::string Indent(const std::string& lines) {
+  std::string text;
+  std::istringstream stream(lines);
+  for (std::string line; std::getline(stream, line);) text += "  " + line + "\n";
+  return text;
+}
+
 std::string Share(std::size_t part, std::size_t whole) {
   if (whole == 0) return "-";
   return FormatNumber(100.0 * static_cast<double>(part) / static_cast<double>(whole), 1) + " %";
 }
 
+// Of sites with a count of rows that had it: "45.7 %".
+std::string ShareOf(const std::optional<std::size_t>& part, std::size_t whole) {
+  return part ? Share(*part, whole) : "-";
+}
+
 std::string DataTable(const Comparison& comparison) {
-  TextTable table({"site", "train rows", "positive", "test rows", "positive", "dropped"});
+  const std::string_view what = PositivesOf(comparison.target);
+  std::vector<std::string> header = {"site", "train rows"};
+  if (!what.empty()) header.emplace_back(what);
+  header.emplace_back("test rows");
+  if (!what.empty()) header.emplace_back(what);
+  header.emplace_back("dropped");
+  TextTable table(std::move(header));
   for (const SiteRows& site : comparison.sites) {
-    table.Add({site.site, std::to_string(site.train_rows),
-               Share(site.train_positives, site.train_rows), std::to_string(site.test_rows),
-               Share(site.test_positives, site.test_rows), std::to_string(site.dropped_rows)});
+    std::vector<std::string> row = {site.site, std::to_string(site.train_rows)};
+    if (!what.empty()) row.push_back(ShareOf(site.train_positives, site.train_rows));
+    row.push_back(std::to_string(site.test_rows));
+    if (!what.empty()) row.push_back(ShareOf(site.test_positives, site.test_rows));
+    row.push_back(std::to_string(site.dropped_rows));
+    table.Add(std::move(row));
   }
   return "Rows\n" + table.Render();
 }
@@ -78,39 +99,41 @@ std::string DataTable(const Comparison& comparison) {
 std::string PooledTable(const Comparison& comparison) {
   const std::size_t num_rows =
       comparison.arms.empty() ? 0 : comparison.arms.front().pooled.num_rows;
-  TextTable table({"arm", "accuracy", "AUROC", "log-loss"});
+  std::vector<std::string> header = {"arm"};
+  for (const Measure& measure : MeasuresOf(comparison.target)) header.emplace_back(measure.heading);
+  TextTable table(std::move(header));
   for (const Arm& arm : comparison.arms) {
-    table.Add({LabelOf(arm), FormatMetric(arm.pooled.accuracy, 3),
-               FormatMetric(arm.pooled.auroc, 3), FormatMetric(arm.pooled.log_loss, 3)});
+    std::vector<std::string> row = {LabelOf(arm)};
+    for (const Metric& metric : arm.pooled.metrics) row.push_back(FormatMetric(metric, 3));
+    table.Add(std::move(row));
   }
   return "Pooled test set, " + std::to_string(num_rows) + " rows: value [95 % interval]\n" +
          table.Render();
 }
 
-std::string SiteTable(const Comparison& comparison, const std::string& title,
-                      Metric Scores::*metric) {
-  std::vector<std::string> header = {"arm"};
-  for (const SiteRows& site : comparison.sites) header.push_back(site.site);
+// An arm a line and a site a column, or the other way round where there are many sites.
+std::string SiteTable(const Comparison& comparison, std::size_t measure) {
+  const SiteGrid grid = GridOf(comparison, measure);
+  std::vector<std::string> header = {grid.corner};
+  header.insert(header.end(), grid.columns.begin(), grid.columns.end());
   TextTable table(std::move(header));
-  bool has_gap = false;
-  std::string reasons;
-  for (const Arm& arm : comparison.arms) {
-    std::vector<std::string> row = {LabelOf(arm)};
-    for (const Scores& scores : arm.by_site) {
-      const Metric& value = scores.*metric;
-      row.push_back(value.estimate ? FormatNumber(value.estimate->value, 3) : "n.e.");
+  for (const SiteGrid::Row& line : grid.rows) {
+    std::vector<std::string> row = {line.label};
+    for (const Metric& metric : line.cells) {
+      row.push_back(metric.estimate ? FormatNumber(metric.estimate->value, 3) : "n.e.");
     }
     table.Add(std::move(row));
   }
+  std::string reasons;
   for (std::size_t i = 0; i < comparison.sites.size() && !comparison.arms.empty(); ++i) {
-    const Metric& value = comparison.arms.front().by_site[i].*metric;
+    const Metric& value = comparison.arms.front().by_site[i].metrics[measure];
     if (value.estimate) continue;
-    has_gap = true;
     reasons +=
         (reasons.empty() ? "" : "; ") + comparison.sites[i].site + ": " + FormatMetric(value, 3);
   }
-  return title + " on each site's own test rows\n" + table.Render() +
-         (has_gap ? "  n.e. " + reasons + "\n" : "");
+  return std::string(MeasuresOf(comparison.target)[measure].name) +
+         " on each site's own test rows\n" + table.Render() +
+         (reasons.empty() ? "" : Indent(Wrap("n.e. " + reasons)));
 }
 
 std::string TrafficTable(const RunRecord& run) {
@@ -130,10 +153,6 @@ std::string TrafficTable(const RunRecord& run) {
 
 }  // namespace
 
-std::string LabelOf(const Arm& arm) {
-  return std::string(NameOf(arm.kind)) + (arm.site.empty() ? "" : " " + arm.site);
-}
-
 std::optional<RoundSeconds> SecondsOfRounds(const RunRecord& run) {
   std::vector<double> seconds;
   RoundSeconds result;
@@ -150,13 +169,74 @@ std::optional<RoundSeconds> SecondsOfRounds(const RunRecord& run) {
   return result;
 }
 
-Statements StatementsOf(const v1::JobSpec& job) {
+std::string_view PositivesOf(models::TargetKind target) {
+  switch (target) {
+    case models::TargetKind::kBinary:
+      return "positive";
+    case models::TargetKind::kSurvival:
+      return "events";
+    default:
+      return {};
+  }
+}
+
+SiteGrid GridOf(const Comparison& comparison, std::size_t measure) {
+  constexpr std::size_t kMostColumns = 8;
+  SiteGrid grid;
+  if (comparison.sites.size() <= kMostColumns) {
+    grid.corner = "arm";
+    for (const SiteRows& site : comparison.sites) grid.columns.push_back(site.site);
+    for (const Arm& arm : comparison.arms) {
+      SiteGrid::Row row{.label = LabelOf(arm), .cells = {}};
+      row.is_federated = arm.kind == ArmKind::kFederated;
+      for (const Scores& scores : arm.by_site) row.cells.push_back(scores.metrics[measure]);
+      grid.rows.push_back(std::move(row));
+    }
+    return grid;
+  }
+  // Of the local models, each site's own alone: a column for each would fit nowhere.
+  grid.corner = "site";
+  grid.columns = {"its own model"};
+  for (const Arm& arm : comparison.arms) {
+    if (arm.kind != ArmKind::kLocal) grid.columns.push_back(LabelOf(arm));
+  }
+  for (std::size_t i = 0; i < comparison.sites.size(); ++i) {
+    SiteGrid::Row row{.label = comparison.sites[i].site, .cells = {}};
+    for (const Arm& arm : comparison.arms) {
+      if (arm.kind == ArmKind::kLocal && arm.site != comparison.sites[i].site) continue;
+      row.cells.push_back(arm.by_site[i].metrics[measure]);
+    }
+    grid.rows.push_back(std::move(row));
+  }
+  return grid;
+}
+
+Statements StatementsOf(const v1::JobSpec& job, models::TargetKind target) {
   Statements statements;
-  statements.budget = "Equal budgets: every arm runs the job's " +
-                      std::to_string(job.rounds().count()) +
-                      " rounds with its optimizer and batch size. A local arm takes its site's own "
-                      "steps; the centralized arm meets as "
-                      "many examples a round, counted with repetition, as all sites together.";
+  statements.budget =
+      job.has_newton()
+          ? "Every arm is solved by Newton's method until nothing is to be gained: the job asks "
+            "for a solution, not for a budget."
+          : "Equal budgets: every arm runs the rounds that the federation ran, of the job's " +
+                std::to_string(job.rounds().count()) +
+                ", with its optimizer and batch size. A local arm takes its site's own steps; the "
+                "centralized arm meets as many examples a round, counted with repetition, as the "
+                "sites of a round together.";
+  if (job.has_newton() && job.model().has_cox()) {
+    statements.budget +=
+        " The federation's Cox model has one stratum a site, the centralized one has one for all "
+        "rows.";
+  }
+  if (job.has_personalization()) {
+    statements.budget += " The personalised models trained on from the federated one for " +
+                         std::to_string(job.personalization().local_epochs()) +
+                         " epochs; each is judged on its own site's rows alone.";
+  }
+  if (job.training().local_normalization()) {
+    statements.budget +=
+        " The norm layers of the federation stayed at the sites: the federated arm is judged with "
+        "those that the pulled model has.";
+  }
   switch (job.data().standardization()) {
     case v1::STANDARDIZATION_NONE:
       statements.standardization = "Numeric features are used as they are.";
@@ -164,9 +244,8 @@ Statements StatementsOf(const v1::JobSpec& job) {
     case v1::STANDARDIZATION_PER_SITE:
       statements.standardization =
           "Numeric features are standardised by training rows: the federated model sees each row "
-          "by its own site's "
-          "moments, a local model by those of the site that trained it, the centralized model by "
-          "those of all sites.";
+          "by its own site's moments, a local model by those of the site that trained it, the "
+          "centralized model by those of all sites.";
       break;
     default:
       statements.standardization =
@@ -174,10 +253,12 @@ Statements StatementsOf(const v1::JobSpec& job) {
           "model by the moments "
           "of all sites, a local model by those of the site that trained it.";
   }
-  statements.intervals =
-      "Intervals are 95 %: Wilson for accuracy, DeLong on the logit scale for AUROC, normal for "
-      "log-loss. They speak of "
-      "the test rows alone, not of other seeds or splits.";
+  std::string kinds;
+  for (const Measure& measure : MeasuresOf(target)) {
+    kinds += (kinds.empty() ? "" : ", ") + std::string(measure.interval);
+  }
+  statements.intervals = "Intervals are 95 %: " + kinds +
+                         ". They speak of the test rows alone, not of other seeds or splits.";
   statements.caution =
       "This comparison read every site's rows in one place. Only an evaluator who may hold them "
       "all (public or synthetic "
@@ -186,18 +267,23 @@ Statements StatementsOf(const v1::JobSpec& job) {
 }
 
 std::string ToText(const ReportContent& content) {
-  const Statements statements = StatementsOf(content.job);
-  std::string text = DataTable(content.comparison) + "\n" + PooledTable(content.comparison) + "\n" +
-                     SiteTable(content.comparison, "Accuracy", &Scores::accuracy) + "\n" +
-                     SiteTable(content.comparison, "AUROC", &Scores::auroc) + "\n" +
-                     SiteTable(content.comparison, "Log-loss", &Scores::log_loss) + "\n";
+  const Statements statements = StatementsOf(content.job, content.comparison.target);
+  std::string text = DataTable(content.comparison) + "\n" + PooledTable(content.comparison) + "\n";
+  for (std::size_t i = 0; i < MeasuresOf(content.comparison.target).size(); ++i) {
+    text += SiteTable(content.comparison, i) + "\n";
+  }
   if (content.run) text += TrafficTable(*content.run) + "\n";
   return text + Wrap(statements.budget) + Wrap(statements.standardization) +
          Wrap(statements.intervals) + Wrap(statements.caution);
 }
 
 Status CheckSameJob(const RunRecord& run, const v1::JobSpec& job) {
-  if (google::protobuf::util::MessageDifferencer::Equals(run.spec, job)) return OkStatus();
+  // The tool that submitted the job described the initial weights to the federation.
+  v1::JobSpec ran = run.spec;
+  v1::JobSpec given = job;
+  if (ran.has_initial_model()) ran.mutable_initial_model()->clear_weights();
+  if (given.has_initial_model()) given.mutable_initial_model()->clear_weights();
+  if (google::protobuf::util::MessageDifferencer::Equals(ran, given)) return OkStatus();
   return InvalidArgument(
       "the run record is of job " + run.job_id +
       ", whose specification differs from the job file; give the job file it was submitted with");

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "chorale/v1/jobs.pb.h"
 #include "core/status.h"
@@ -25,7 +27,8 @@ struct ReportContent {
 };
 
 // report.json: {"format": "chorale.report.v1", ...}, keys sorted, indented, one newline at the end.
-// A metric is {"value", "lower", "upper"} or {"not_estimable": reason}.
+// A metric is {"value", "lower", "upper"} or {"not_estimable": reason}; which there are follows
+// from "target" (scores.h).
 [[nodiscard]] std::string ToJson(const ReportContent& content);
 // A table for a terminal, at most 100 columns for up to five sites.
 [[nodiscard]] std::string ToText(const ReportContent& content);
@@ -36,7 +39,8 @@ struct ReportContent {
 [[nodiscard]] Status WriteReport(const ReportContent& content,
                                  const std::filesystem::path& directory);
 
-// INVALID_ARGUMENT when the run is of another specification than `job`.
+// INVALID_ARGUMENT when the run is of another specification than `job`. The description of initial
+// weights, which the tool fills in, does not count.
 [[nodiscard]] Status CheckSameJob(const RunRecord& run, const v1::JobSpec& job);
 
 // Sentences that every form of the report carries.
@@ -46,10 +50,25 @@ struct Statements {
   std::string intervals;        // What the brackets mean.
   std::string caution;          // All rows were in one place.
 };
-[[nodiscard]] Statements StatementsOf(const v1::JobSpec& job);
+[[nodiscard]] Statements StatementsOf(const v1::JobSpec& job, models::TargetKind target);
 
-// "local cleveland", "federated", "centralized".
-[[nodiscard]] std::string LabelOf(const Arm& arm);
+// What the count beside a site's rows is of: "positive", "events", or empty where there is none.
+[[nodiscard]] std::string_view PositivesOf(models::TargetKind target);
+
+// One measure on each site's own test rows: an arm a row and a site a column, or, with over eight
+// sites, a site a row, and as columns its own model and the arms that are no site's.
+struct SiteGrid {
+  struct Row {
+    std::string label;
+    std::vector<Metric> cells;
+    bool is_federated = false;
+  };
+  std::string corner;
+  std::vector<std::string> columns;
+  std::vector<Row> rows;
+};
+// `measure` counts MeasuresOf(comparison.target).
+[[nodiscard]] SiteGrid GridOf(const Comparison& comparison, std::size_t measure);
 
 // Median and largest seconds of the published rounds; no value without one.
 struct RoundSeconds {

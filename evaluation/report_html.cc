@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@ namespace {
 
 constexpr Style kLocal{.mark = Mark::kCircle, .color = "#5b6470"};
 constexpr Style kFederated{.mark = Mark::kDiamond, .color = "#0b6e69"};
+constexpr Style kPersonalised{.mark = Mark::kTriangle, .color = "#6b4fa0"};
 constexpr Style kCentralized{.mark = Mark::kSquare, .color = "#b4540a"};
 
 constexpr std::string_view kHead = R"html(<!doctype html>
@@ -52,6 +54,8 @@ Style StyleOf(ArmKind kind) {
       return kLocal;
     case ArmKind::kFederated:
       return kFederated;
+    case ArmKind::kPersonalised:
+      return kPersonalised;
     case ArmKind::kCentralized:
       return kCentralized;
   }
@@ -86,59 +90,82 @@ std::string Rate(std::size_t part, std::size_t whole) {
 }
 
 std::string DataSection(const Comparison& comparison) {
-  std::string table = TableHead("Rows of each site", {"Site", "Training rows", "Positive",
-                                                      "Test rows", "Positive", "Dropped"});
+  const std::string_view what = PositivesOf(comparison.target);
+  const std::string positives = what == "events" ? "Events" : "Positive";
+  Cells head = {"Site", "Training rows"};
+  if (!what.empty()) head.push_back(positives);
+  head.emplace_back("Test rows");
+  if (!what.empty()) head.push_back(positives);
+  head.emplace_back("Dropped");
+  std::string table = TableHead("Rows of each site", head);
   for (const SiteRows& site : comparison.sites) {
-    table += Row({site.site, std::to_string(site.train_rows),
-                  Rate(site.train_positives, site.train_rows), std::to_string(site.test_rows),
-                  Rate(site.test_positives, site.test_rows), std::to_string(site.dropped_rows)});
+    Cells cells = {site.site, std::to_string(site.train_rows)};
+    if (site.train_positives) cells.push_back(Rate(*site.train_positives, site.train_rows));
+    cells.push_back(std::to_string(site.test_rows));
+    if (site.test_positives) cells.push_back(Rate(*site.test_positives, site.test_rows));
+    cells.push_back(std::to_string(site.dropped_rows));
+    table += Row(cells);
   }
   return "<h2>Data</h2>\n" + Card(table + "</tbody></table>\n");
 }
 
-std::string ForestCard(const Comparison& comparison, std::string_view id, const std::string& title,
-                       Metric Scores::*metric) {
+std::string IdOf(const Measure& measure) {
+  std::string id(measure.key);
+  std::replace(id.begin(), id.end(), '_', '-');
+  return id;
+}
+
+std::string ForestCard(const Comparison& comparison, std::size_t index) {
+  const Measure& measure = MeasuresOf(comparison.target)[index];
+  const std::string title =
+      std::string(measure.name) + (measure.is_lower_better ? " (lower is better)" : "");
   std::vector<ForestRow> rows;
   for (const Arm& arm : comparison.arms) {
     rows.push_back(
-        {.label = LabelOf(arm), .metric = arm.pooled.*metric, .style = StyleOf(arm.kind)});
+        {.label = LabelOf(arm), .metric = arm.pooled.metrics[index], .style = StyleOf(arm.kind)});
   }
   return Card("<h3>" + EscapeHtml(title) + "</h3>\n" +
-              ForestPlot(id, title + " on the pooled test set", rows));
+              ForestPlot(IdOf(measure), title + " on the pooled test set", rows));
 }
 
 std::string PooledSection(const Comparison& comparison) {
   const std::size_t num_rows =
       comparison.arms.empty() ? 0 : comparison.arms.front().pooled.num_rows;
-  std::string table =
-      TableHead("Pooled test set, " + std::to_string(num_rows) + " rows: value [95 % interval]",
-                {"Arm", "Accuracy", "AUROC", "Log-loss", "Optimizer steps", "Examples met"});
-  for (const Arm& arm : comparison.arms) {
-    table += Row({LabelOf(arm), FormatMetric(arm.pooled.accuracy, 3),
-                  FormatMetric(arm.pooled.auroc, 3), FormatMetric(arm.pooled.log_loss, 3),
-                  std::to_string(arm.optimizer_steps), std::to_string(arm.examples_processed)},
-                 arm.kind == ArmKind::kFederated ? "federated" : "");
-  }
-  return "<h2>Local, federated, centralized</h2>\n" + Card(table + "</tbody></table>\n") +
-         "<div class=\"grid\">\n" +
-         ForestCard(comparison, "accuracy", "Accuracy", &Scores::accuracy) +
-         ForestCard(comparison, "auroc", "AUROC", &Scores::auroc) +
-         ForestCard(comparison, "log-loss", "Log-loss (lower is better)", &Scores::log_loss) +
-         "</div>\n";
-}
-
-std::string SiteTable(const Comparison& comparison, const std::string& title,
-                      Metric Scores::*metric) {
   Cells head = {"Arm"};
-  for (std::size_t i = 0; i < comparison.sites.size(); ++i) {
-    head.push_back(comparison.sites[i].site + " (" + std::to_string(comparison.sites[i].test_rows) +
-                   ")");
-  }
-  std::string table = TableHead(title, head);
+  for (const Measure& measure : MeasuresOf(comparison.target)) head.emplace_back(measure.name);
+  head.emplace_back("Optimizer steps");
+  head.emplace_back("Examples met");
+  std::string table = TableHead(
+      "Pooled test set, " + std::to_string(num_rows) + " rows: value [95 % interval]", head);
+  std::string forests;
   for (const Arm& arm : comparison.arms) {
     Cells cells = {LabelOf(arm)};
-    for (const Scores& scores : arm.by_site) cells.push_back(FormatMetric(scores.*metric, 3));
+    for (const Metric& metric : arm.pooled.metrics) cells.push_back(FormatMetric(metric, 3));
+    cells.push_back(std::to_string(arm.optimizer_steps));
+    cells.push_back(std::to_string(arm.examples_processed));
     table += Row(cells, arm.kind == ArmKind::kFederated ? "federated" : "");
+  }
+  for (std::size_t i = 0; i < MeasuresOf(comparison.target).size(); ++i) {
+    forests += ForestCard(comparison, i);
+  }
+  return "<h2>Local, federated, centralized</h2>\n" + Card(table + "</tbody></table>\n") +
+         "<div class=\"grid\">\n" + forests + "</div>\n";
+}
+
+std::string SiteTable(const Comparison& comparison, std::size_t index) {
+  const SiteGrid grid = GridOf(comparison, index);
+  const bool is_site_a_column = grid.corner == "arm";
+  Cells head = {is_site_a_column ? "Arm" : "Site"};
+  for (std::size_t i = 0; i < grid.columns.size(); ++i) {
+    head.push_back(is_site_a_column ? grid.columns[i] + " (" +
+                                          std::to_string(comparison.sites[i].test_rows) + ")"
+                                    : grid.columns[i]);
+  }
+  std::string table = TableHead(MeasuresOf(comparison.target)[index].name, head);
+  for (const SiteGrid::Row& row : grid.rows) {
+    Cells cells = {row.label};
+    for (const Metric& metric : row.cells) cells.push_back(FormatMetric(metric, 3));
+    table += Row(cells, row.is_federated ? "federated" : "");
   }
   return Card(table + "</tbody></table>\n");
 }
@@ -214,7 +241,7 @@ std::string RunSection(const ReportContent& content) {
 }  // namespace
 
 std::string ToHtml(const ReportContent& content) {
-  const Statements statements = StatementsOf(content.job);
+  const Statements statements = StatementsOf(content.job, content.comparison.target);
   const std::string name = EscapeHtml(content.job.name());
   std::string html(kHead);
   html +=
@@ -226,10 +253,10 @@ std::string ToHtml(const ReportContent& content) {
       std::to_string(content.job.seed()) + ".</p>\n" +
       Card("<p>" + EscapeHtml(statements.caution) + "</p>\n", "caution");
   html += DataSection(content.comparison) + PooledSection(content.comparison);
-  html += "<h2>On each site's own test rows</h2>\n" +
-          SiteTable(content.comparison, "Accuracy", &Scores::accuracy) +
-          SiteTable(content.comparison, "AUROC", &Scores::auroc) +
-          SiteTable(content.comparison, "Log-loss", &Scores::log_loss);
+  html += "<h2>On each site's own test rows</h2>\n";
+  for (std::size_t i = 0; i < MeasuresOf(content.comparison.target).size(); ++i) {
+    html += SiteTable(content.comparison, i);
+  }
   if (content.run) html += RunSection(content);
   html += "<h2>How to read this</h2>\n<p>" + EscapeHtml(statements.budget) + "</p>\n<p>" +
           EscapeHtml(statements.standardization) + "</p>\n<p>" + EscapeHtml(statements.intervals) +

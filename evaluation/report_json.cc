@@ -15,22 +15,27 @@ json ToJsonValue(const Metric& metric) {
           {"upper", metric.estimate->upper}};
 }
 
-json ToJsonValue(const Scores& scores) {
-  return {{"rows", scores.num_rows},
-          {"accuracy", ToJsonValue(scores.accuracy)},
-          {"auroc", ToJsonValue(scores.auroc)},
-          {"log_loss", ToJsonValue(scores.log_loss)}};
+json ToJsonValue(const Scores& scores, models::TargetKind target) {
+  json value = {{"rows", scores.num_rows}};
+  const std::span<const Measure> measures = MeasuresOf(target);
+  for (std::size_t i = 0; i < measures.size(); ++i) {
+    value[std::string(measures[i].key)] = ToJsonValue(scores.metrics[i]);
+  }
+  return value;
 }
 
 json SitesValue(const Comparison& comparison) {
+  const std::string what =
+      comparison.target == models::TargetKind::kSurvival ? "events" : "positives";
   json sites = json::array();
   for (const SiteRows& site : comparison.sites) {
-    sites.push_back({{"site", site.site},
-                     {"train_rows", site.train_rows},
-                     {"train_positives", site.train_positives},
-                     {"test_rows", site.test_rows},
-                     {"test_positives", site.test_positives},
-                     {"dropped_rows", site.dropped_rows}});
+    json value = {{"site", site.site},
+                  {"train_rows", site.train_rows},
+                  {"test_rows", site.test_rows},
+                  {"dropped_rows", site.dropped_rows}};
+    if (site.train_positives) value["train_" + what] = *site.train_positives;
+    if (site.test_positives) value["test_" + what] = *site.test_positives;
+    sites.push_back(std::move(value));
   }
   return sites;
 }
@@ -41,14 +46,14 @@ json ArmsValue(const Comparison& comparison) {
     json value = {{"arm", NameOf(arm.kind)},
                   {"optimizer_steps", arm.optimizer_steps},
                   {"examples_processed", arm.examples_processed},
-                  {"pooled_test", ToJsonValue(arm.pooled)},
+                  {"pooled_test", ToJsonValue(arm.pooled, comparison.target)},
                   {"site_tests", json::array()}};
     if (arm.kind == ArmKind::kLocal) value["site"] = arm.site;
     if (arm.kind != ArmKind::kFederated) {
       value["training_seconds"] = std::chrono::duration<double>(arm.training_time).count();
     }
     for (std::size_t i = 0; i < arm.by_site.size(); ++i) {
-      json scores = ToJsonValue(arm.by_site[i]);
+      json scores = ToJsonValue(arm.by_site[i], comparison.target);
       scores["site"] = comparison.sites[i].site;
       value["site_tests"].push_back(std::move(scores));
     }
@@ -113,7 +118,7 @@ json RunValue(const ReportContent& content) {
 }  // namespace
 
 std::string ToJson(const ReportContent& content) {
-  const Statements statements = StatementsOf(content.job);
+  const Statements statements = StatementsOf(content.job, content.comparison.target);
   json report = {
       {"format", "chorale.report.v1"},
       {"chorale_version", CHORALE_VERSION},
@@ -125,6 +130,7 @@ std::string ToJson(const ReportContent& content) {
         {"seed", content.job.seed()}}},
       {"model", {{"digest", content.model_digest}, {"num_parameters", content.num_parameters}}},
       {"device", content.device},
+      {"target", NameOf(content.comparison.target)},
       {"sites", SitesValue(content.comparison)},
       {"arms", ArmsValue(content.comparison)},
       {"statements",

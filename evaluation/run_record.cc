@@ -68,6 +68,10 @@ StatusOr<RoundSummary> Summarize(const v1::RoundRecord& record) {
   return round;
 }
 
+bool MakesModel(std::string_view phase) {
+  return phase != "preparation" && phase != "personalization";
+}
+
 void AddTraffic(const v1::RoundRecord& record, const RoundSummary& round,
                 std::map<std::string, SiteTraffic>& sites) {
   for (const v1::SiteProgress& progress : record.sites()) {
@@ -108,8 +112,9 @@ StatusOr<RunRecord> ParseRunRecord(std::string_view json) {
   for (const v1::RoundRecord& record : response.rounds()) {
     CHORALE_ASSIGN_OR_RETURN(RoundSummary round, Summarize(record));
     AddTraffic(record, round, sites);
-    if (round.is_published && round.phase == "training") {
+    if (round.is_published && MakesModel(round.phase)) {
       run.model_digest = ToHex(AsBytes(record.model_digest()));
+      ++run.num_published;
     }
     run.rounds.push_back(std::move(round));
   }

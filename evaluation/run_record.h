@@ -15,7 +15,7 @@ namespace chorale::evaluation {
 
 struct RoundSummary {
   std::uint32_t round = 0;
-  std::string phase;  // "preparation" or "training".
+  std::string phase;  // "preparation", "training", "newton" or "personalization".
   bool is_published = false;
   std::string reason;  // Why it was abandoned.
   double seconds = 0;  // From dispatch to the end.
@@ -46,6 +46,7 @@ struct RunRecord {
   std::vector<RoundSummary> rounds;  // Oldest first, with the preparation round if there is one.
   std::vector<SiteTraffic> sites;    // By name.
   std::string model_digest;  // Of the last published model, lower-case hexadecimal; empty if none.
+  std::uint32_t num_published = 0;  // Rounds that published a model.
 };
 
 // INVALID_ARGUMENT: not that JSON, a field out of bounds, a number that is not finite.

@@ -55,6 +55,8 @@ std::string Marker(double x, double y, const Style& style) {
     case Mark::kSquare:
       return "<rect x=\"" + At(x - 4.5) + "\" y=\"" + At(y - 4.5) + "\" width=\"9\" height=\"9" +
              fill;
+    case Mark::kTriangle:
+      return "<path d=\"M" + At(x) + " " + At(y - 6) + "l6 11h-12z" + fill;
   }
   return {};
 }

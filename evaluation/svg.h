@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "evaluation/metrics.h"
+#include "evaluation/intervals.h"
 
 // Small plots as inline SVG for the report: no script, no font, no picture from elsewhere; each has
 // a title and a description for readers that do not see it, and shapes as well as colours tell the
@@ -21,7 +21,7 @@ namespace chorale::evaluation {
 // "1.2 MB" (powers of 1000).
 [[nodiscard]] std::string FormatBytes(double bytes);
 
-enum class Mark { kCircle, kDiamond, kSquare };
+enum class Mark { kCircle, kDiamond, kSquare, kTriangle };
 struct Style {
   Mark mark = Mark::kCircle;
   std::string_view color = "#5b6470";

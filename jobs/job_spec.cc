@@ -1,14 +1,21 @@
 #include "jobs/job_spec.h"
 
+#include <cmath>
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "core/config/yaml.h"
+#include "core/crypto/digest.h"
 #include "core/ids.h"
 #include "core/storage/file.h"
-#include "data/dataset.h"
+#include "data/data_spec.h"
+#include "data/preparation.h"
+#include "jobs/algorithm_spec.h"
 #include "models/model.h"
 #include "training/local_trainer.h"
+#include "training/newton_sums.h"
 
 namespace chorale::jobs {
 namespace {
@@ -18,6 +25,9 @@ constexpr std::int64_t kMaxDeadlineSeconds = 7 * 24 * 3600;
 constexpr std::uint32_t kMaxRounds = 10000;
 constexpr std::uint32_t kMaxSites = 1024;
 constexpr std::uint32_t kMaxAbandoned = 1000;
+constexpr std::uint32_t kMaxPatience = 1000;
+constexpr std::uint32_t kMaxPersonalEpochs = 1000;
+constexpr std::size_t kMaxPathChars = 4096;
 
 Status CheckName(std::string_view field, std::string_view name) {
   if (IsValidName(name)) return OkStatus();
@@ -65,22 +75,157 @@ Status ValidateRounds(const v1::RoundsSpec& rounds) {
   return CheckRange("rounds.max_abandoned", rounds.max_abandoned(), 0, kMaxAbandoned);
 }
 
-Status ValidateAggregation(const v1::AggregationSpec& aggregation) {
-  switch (aggregation.rule_case()) {
-    case v1::AggregationSpec::kFedavg:
-      switch (aggregation.fedavg().weighting()) {
-        case v1::WEIGHTING_EXAMPLES:
-        case v1::WEIGHTING_UNIFORM:
-          return OkStatus();
-        default:
-          return config::FieldError("aggregation.fedavg.weighting",
-                                    "must be examples or uniform, got " +
-                                        std::to_string(aggregation.fedavg().weighting()));
-      }
-    case v1::AggregationSpec::RULE_NOT_SET:
-      break;
+// A metric that the job does not collect cannot end it.
+Status ValidateEarlyStop(const v1::JobSpec& spec) {
+  if (!spec.rounds().has_early_stop()) return OkStatus();
+  const v1::EarlyStop& stop = spec.rounds().early_stop();
+  bool is_asked = false;
+  for (const v1::MetricSpec& metric : spec.training().metrics()) {
+    is_asked = is_asked ||
+               (metric.kind() == stop.metric().kind() && metric.split() == stop.metric().split());
   }
-  return config::FieldError("aggregation", "must name a rule: fedavg");
+  if (!is_asked) {
+    return config::FieldError("rounds.early_stop.metric", "must be one of training.metrics");
+  }
+  CHORALE_RETURN_IF_ERROR(
+      CheckRange("rounds.early_stop.patience", stop.patience(), 1, kMaxPatience));
+  if (std::isfinite(stop.min_change()) && stop.min_change() >= 0) return OkStatus();
+  return config::FieldError("rounds.early_stop.min_change", "must be finite and at least 0");
+}
+
+Status ValidatePersonalization(const v1::JobSpec& spec) {
+  if (!spec.has_personalization()) return OkStatus();
+  if (spec.has_newton()) {
+    return config::FieldError("personalization",
+                              "is not possible with newton, whose solution no site trains on from");
+  }
+  return CheckRange("personalization.local_epochs", spec.personalization().local_epochs(), 1,
+                    kMaxPersonalEpochs);
+}
+
+// How the job trains: by gradients or by newton.
+Status ValidateAlgorithm(const v1::JobSpec& spec) {
+  if (!spec.has_newton()) {
+    CHORALE_RETURN_IF_ERROR(training::Validate(spec.training(), "training"));
+    CHORALE_RETURN_IF_ERROR(ValidateAggregation(spec.aggregation(), spec.rounds()));
+    if (!spec.training().has_scaffold() || spec.aggregation().has_fedavg()) return OkStatus();
+    return config::FieldError("aggregation",
+                              "must be fedavg under training.scaffold, which has its own rule for "
+                              "the control variate beside it");
+  }
+  for (const auto& [name, is_set] : {std::pair{"training", spec.has_training()},
+                                     std::pair{"aggregation", spec.has_aggregation()},
+                                     std::pair{"initial_model", spec.has_initial_model()}}) {
+    if (!is_set) continue;
+    return config::FieldError(name,
+                              "must be left out with newton, which starts at zeros and "
+                              "solves for the coefficients itself");
+  }
+  if (!training::NewtonKindOf(spec.model()).has_value()) {
+    return config::FieldError("newton",
+                              "solves logistic_regression, linear_regression, poisson_regression "
+                              "and cox, not " +
+                                  models::KindName(spec.model()));
+  }
+  return ValidateNewton(spec.newton(), spec.rounds());
+}
+
+// Sums that come in one report are checked as a whole.
+Status ValidatePreparation(const v1::JobSpec& spec) {
+  if (!NeedsPreparation(spec)) return OkStatus();
+  const std::uint64_t bytes = data::PreparationSize(spec.data()) * sizeof(double);
+  if (bytes <= kMaxPreparationBytes) return OkStatus();
+  return config::FieldError(
+      "data.features",
+      "must give a preparation report of at most " + std::to_string(kMaxPreparationBytes >> 20) +
+          " MiB, got " + std::to_string(bytes >> 20) +
+          " MiB: medians and federated_robust take a histogram of 64 KiB for each numeric feature");
+}
+
+models::TargetKind KindOf(const v1::DataSpec& spec) {
+  switch (data::TargetKindOf(spec)) {
+    case data::TargetKind::kBinary:
+      return models::TargetKind::kBinary;
+    case data::TargetKind::kClass:
+      return models::TargetKind::kClass;
+    case data::TargetKind::kNumber:
+      return models::TargetKind::kNumber;
+    case data::TargetKind::kSurvival:
+      return models::TargetKind::kSurvival;
+  }
+  return models::TargetKind::kBinary;
+}
+
+std::string_view FieldOf(models::TargetKind kind) {
+  switch (kind) {
+    case models::TargetKind::kBinary:
+      return "positive alone";
+    case models::TargetKind::kClass:
+      return "classes";
+    case models::TargetKind::kNumber:
+      return "numeric";
+    case models::TargetKind::kSurvival:
+      return "positive and survival";
+    case models::TargetKind::kMask:
+      return "a mask for each example";
+  }
+  return "";
+}
+
+Status ValidateTarget(const v1::DataSpec& spec, const models::GraphPlan& plan) {
+  const models::TargetKind kind = KindOf(spec);
+  if (kind != plan.target_kind()) {
+    return config::FieldError("data.target",
+                              "must have " + std::string(FieldOf(plan.target_kind())) +
+                                  " for the loss of this model, got " + std::string(FieldOf(kind)));
+  }
+  const auto num_classes = static_cast<std::uint64_t>(spec.target().classes_size());
+  if (kind != models::TargetKind::kClass || num_classes == plan.num_outputs()) return OkStatus();
+  return config::FieldError("data.target.classes",
+                            "must be as many as the loss of this model has, " +
+                                std::to_string(plan.num_outputs()) + ", got " +
+                                std::to_string(num_classes));
+}
+
+Status ValidateInitialModel(const v1::JobSpec& spec, const models::GraphPlan& plan) {
+  if (!spec.has_initial_model()) return OkStatus();
+  const v1::InitialModel& initial = spec.initial_model();
+  if (initial.file().size() > kMaxPathChars) {
+    return config::FieldError("initial_model.file", "must have at most 4096 characters, got " +
+                                                        std::to_string(initial.file().size()));
+  }
+  if (!initial.has_weights()) {
+    if (!initial.file().empty()) return OkStatus();
+    return config::FieldError("initial_model.file", "is required: a safetensors file");
+  }
+  if (initial.weights().digest().size() != crypto::kDigestBytes) {
+    return config::FieldError(
+        "initial_model.weights.digest",
+        "must have 32 bytes, got " + std::to_string(initial.weights().digest().size()));
+  }
+  if (initial.weights().size_bytes() == plan.layout().size_bytes()) return OkStatus();
+  return config::FieldError("initial_model.weights.size_bytes",
+                            "must be those of the model, " +
+                                std::to_string(plan.layout().size_bytes()) + ", got " +
+                                std::to_string(initial.weights().size_bytes()));
+}
+
+// What shows only when the model's graph is known.
+Status ValidateTogether(const v1::JobSpec& spec) {
+  CHORALE_ASSIGN_OR_RETURN(const models::GraphPlan plan, PlanOf(spec));
+  if (plan.layout().num_parameters() == 0) {
+    return config::FieldError("model", "must have parameters: there is nothing to train");
+  }
+  CHORALE_RETURN_IF_ERROR(ValidateTarget(spec.data(), plan));
+  if (!spec.has_newton()) {
+    CHORALE_RETURN_IF_ERROR(training::ValidateTogether(spec.training(), plan, "training"));
+    return ValidateInitialModel(spec, plan);
+  }
+  const std::uint64_t num_coefficients = plan.layout().num_parameters();
+  if (num_coefficients <= kMaxCoefficients) return OkStatus();
+  return config::FieldError("newton", "solves for at most " + std::to_string(kMaxCoefficients) +
+                                          " coefficients, the model has " +
+                                          std::to_string(num_coefficients));
 }
 
 }  // namespace
@@ -90,27 +235,37 @@ Status Validate(const v1::JobSpec& spec) {
   CHORALE_RETURN_IF_ERROR(CheckName("dataset", spec.dataset()));
   CHORALE_RETURN_IF_ERROR(data::Validate(spec.data(), "data"));
   CHORALE_RETURN_IF_ERROR(models::Validate(spec.model(), "model"));
-  CHORALE_RETURN_IF_ERROR(training::Validate(spec.training(), "training"));
   CHORALE_RETURN_IF_ERROR(ValidateRounds(spec.rounds()));
-  return ValidateAggregation(spec.aggregation());
+  CHORALE_RETURN_IF_ERROR(ValidateAlgorithm(spec));
+  CHORALE_RETURN_IF_ERROR(ValidateEarlyStop(spec));
+  CHORALE_RETURN_IF_ERROR(ValidatePersonalization(spec));
+  CHORALE_RETURN_IF_ERROR(ValidatePreparation(spec));
+  return ValidateTogether(spec);
 }
 
 StatusOr<v1::JobSpec> LoadJobFile(const std::filesystem::path& path) {
   CHORALE_ASSIGN_OR_RETURN(const std::string text, storage::ReadFile(path, kMaxJobFileBytes));
   v1::JobSpec spec;
   CHORALE_RETURN_IF_ERROR(config::ParseYaml(text, path.string(), spec));
-  if (const Status valid = Validate(spec); !valid.ok()) {
-    return config::Locate(valid, text, path.string());
+  Status valid = Validate(spec);
+  if (valid.ok() && spec.initial_model().has_weights()) {
+    valid = config::FieldError("initial_model.weights",
+                               "is filled in on submission: give initial_model.file");
   }
+  if (!valid.ok()) return config::Locate(valid, text, path.string());
   return spec;
 }
 
-StatusOr<ParameterLayout> LayoutOf(const v1::JobSpec& spec) {
-  return models::LayoutOf(spec.model(), data::NumInputs(spec.data()));
+StatusOr<models::GraphPlan> PlanOf(const v1::JobSpec& spec) {
+  return models::PlanOf(spec.model(), data::NumInputs(spec.data()));
+}
+
+std::uint64_t BytesPerParameter(const v1::JobSpec& spec) {
+  return spec.has_newton() ? sizeof(double) : sizeof(float);
 }
 
 bool NeedsPreparation(const v1::JobSpec& spec) {
-  return spec.data().standardization() == v1::STANDARDIZATION_FEDERATED &&
+  return data::IsFederated(spec.data().standardization()) &&
          data::NumNumericFeatures(spec.data()) > 0;
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -37,10 +38,17 @@ struct ClaimedHeader {
   std::map<std::string, std::string> metadata;
 };
 
+std::string_view DtypeOf(NumberType type) { return type == NumberType::kFloat64 ? "F64" : "F32"; }
+std::uint64_t BytesOf(NumberType type) {
+  return type == NumberType::kFloat64 ? sizeof(double) : sizeof(float);
+}
+
 // Takes the parser's events one by one: what is not of the format is refused on sight, and a key
 // given twice is seen (a parsed JSON object would keep only one of them).
 class HeaderHandler final : public nlohmann::json_sax<json> {
  public:
+  explicit HeaderHandler(NumberType type) : type_(type) {}
+
   bool start_object(std::size_t /*elements*/) override {
     switch (place_) {
       case Place::kStart:
@@ -91,7 +99,10 @@ class HeaderHandler final : public nlohmann::json_sax<json> {
       return true;
     }
     if (place_ != Place::kDtype) return Refuse("a string stands where none belongs");
-    if (text != "F32") return Refuse("a dtype is not F32, the only one that is read");
+    if (text != DtypeOf(type_)) {
+      return Refuse("a dtype is not " + std::string(DtypeOf(type_)) +
+                    ", the only one that is read");
+    }
     place_ = Place::kTensor;
     return true;
   }
@@ -208,6 +219,7 @@ class HeaderHandler final : public nlohmann::json_sax<json> {
     return true;
   }
 
+  const NumberType type_;
   Place place_ = Place::kStart;
   ClaimedHeader header_;
   std::string problem_;
@@ -224,28 +236,29 @@ std::string Quoted(std::string_view text) {
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::string FormatTensor(const ClaimedTensor& tensor) {
+std::string FormatTensor(const ClaimedTensor& tensor, NumberType type) {
   std::string shape;
   for (const std::uint64_t dimension : tensor.shape) {
     if (!shape.empty()) shape += ",";
     shape += std::to_string(dimension);
   }
-  return Quoted(tensor.name) + R"(:{"dtype":"F32","shape":[)" + shape + R"(],"data_offsets":[)" +
-         std::to_string(tensor.begin_bytes) + "," + std::to_string(tensor.end_bytes) + "]}";
+  return Quoted(tensor.name) + R"(:{"dtype":")" + std::string(DtypeOf(type)) + R"(","shape":[)" +
+         shape + R"(],"data_offsets":[)" + std::to_string(tensor.begin_bytes) + "," +
+         std::to_string(tensor.end_bytes) + "]}";
 }
 
-StatusOr<ClaimedHeader> ParseHeader(std::string_view text) {
+StatusOr<ClaimedHeader> ParseHeader(std::string_view text, NumberType type) {
   // The parser would skip white space and a byte-order mark; the format has neither.
   if (!text.starts_with('{')) {
     return InvalidArgument("safetensors header: it must begin with '{'");
   }
-  HeaderHandler handler;
+  HeaderHandler handler(type);
   // False is told by the handler.
   static_cast<void>(json::sax_parse(text.begin(), text.end(), &handler));
   return std::move(handler).Finish();
 }
 
-std::string FormatHeader(const ClaimedHeader& header) {
+std::string FormatHeader(const ClaimedHeader& header, NumberType type) {
   std::string out = "{";
   if (!header.metadata.empty()) {
     out += Quoted(kMetadataName) + ":{";
@@ -261,7 +274,7 @@ std::string FormatHeader(const ClaimedHeader& header) {
   }
   for (const ClaimedTensor& tensor : header.tensors) {
     if (out.size() > 1) out += ",";
-    out += FormatTensor(tensor);
+    out += FormatTensor(tensor, type);
   }
   return out + "}";
 }
@@ -269,7 +282,7 @@ std::string FormatHeader(const ClaimedHeader& header) {
 // The claims in order of the data, as tensors that the layout can check. INVALID_ARGUMENT unless
 // they fill `data_bytes` from the first byte to the last, one after another.
 StatusOr<ParameterLayout> LayoutFromClaims(std::vector<ClaimedTensor> claims,
-                                           std::uint64_t data_bytes) {
+                                           std::uint64_t data_bytes, NumberType type) {
   std::stable_sort(claims.begin(), claims.end(), [](const auto& a, const auto& b) {
     return std::pair(a.begin_bytes, a.end_bytes) < std::pair(b.begin_bytes, b.end_bytes);
   });
@@ -292,7 +305,7 @@ StatusOr<ParameterLayout> LayoutFromClaims(std::vector<ClaimedTensor> claims,
   if (!layout.ok()) return Annotate(layout.status(), "safetensors header");
   for (std::size_t i = 0; i < claims.size(); ++i) {
     const TensorLayout& tensor = layout->tensors()[i];
-    if (claims[i].end_bytes - claims[i].begin_bytes != tensor.size * sizeof(float)) {
+    if (claims[i].end_bytes - claims[i].begin_bytes != tensor.size * BytesOf(type)) {
       return InvalidArgument("safetensors header: data_offsets disagree with the shape of tensor " +
                              std::to_string(i + 1));
     }
@@ -301,13 +314,13 @@ StatusOr<ParameterLayout> LayoutFromClaims(std::vector<ClaimedTensor> claims,
 }
 
 ClaimedHeader ClaimsOf(const ParameterLayout& layout,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata, NumberType type) {
   ClaimedHeader header{.tensors = {}, .metadata = metadata};
   for (const TensorLayout& tensor : layout.tensors()) {
     header.tensors.push_back({.name = tensor.name,
                               .shape = tensor.shape,
-                              .begin_bytes = tensor.offset * sizeof(float),
-                              .end_bytes = (tensor.offset + tensor.size) * sizeof(float)});
+                              .begin_bytes = tensor.offset * BytesOf(type),
+                              .end_bytes = (tensor.offset + tensor.size) * BytesOf(type)});
   }
   return header;
 }
@@ -315,8 +328,8 @@ ClaimedHeader ClaimsOf(const ParameterLayout& layout,
 }  // namespace
 
 std::string SafetensorsHeader(const ParameterLayout& layout,
-                              const std::map<std::string, std::string>& metadata) {
-  std::string json = FormatHeader(ClaimsOf(layout, metadata));
+                              const std::map<std::string, std::string>& metadata, NumberType type) {
+  std::string json = FormatHeader(ClaimsOf(layout, metadata, type), type);
   json.resize((json.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
   std::string out;
   out.reserve(kLengthBytes + json.size());
@@ -348,7 +361,10 @@ Status SaveSafetensors(const std::filesystem::path& path, const ParameterLayout&
   return storage::WriteFileAtomically(path, file, storage::FileMode::kPublic);
 }
 
-StatusOr<SafetensorsContent> ParseSafetensors(std::span<const std::uint8_t> file) {
+namespace {
+
+template <typename Number>
+StatusOr<SafetensorsOf<Number>> ParseAs(ByteSpan file, NumberType type) {
   if (file.size() < kLengthBytes) {
     return InvalidArgument("safetensors: the file is shorter than 8 bytes");
   }
@@ -361,22 +377,46 @@ StatusOr<SafetensorsContent> ParseSafetensors(std::span<const std::uint8_t> file
                            " and 100000000 are allowed");
   }
   const auto header_size = static_cast<std::size_t>(header_bytes);
-  CHORALE_ASSIGN_OR_RETURN(ClaimedHeader header, ParseHeader(AsText(rest.first(header_size))));
+  CHORALE_ASSIGN_OR_RETURN(ClaimedHeader header,
+                           ParseHeader(AsText(rest.first(header_size)), type));
   const ByteSpan data = rest.subspan(header_size);
-  SafetensorsContent content;
+  SafetensorsOf<Number> content;
   CHORALE_ASSIGN_OR_RETURN(content.layout,
-                           LayoutFromClaims(std::move(header.tensors), data.size()));
-  CHORALE_ASSIGN_OR_RETURN(content.values, ParametersFromBytes(data));
+                           LayoutFromClaims(std::move(header.tensors), data.size(), type));
+  if constexpr (std::is_same_v<Number, double>) {
+    CHORALE_ASSIGN_OR_RETURN(content.values, DoublesFromBytes(data));
+  } else {
+    CHORALE_ASSIGN_OR_RETURN(content.values, ParametersFromBytes(data));
+  }
   content.metadata = std::move(header.metadata);
   return content;
 }
 
-StatusOr<SafetensorsContent> LoadSafetensors(const std::filesystem::path& path,
-                                             std::uint64_t max_bytes) {
+template <typename Number>
+StatusOr<SafetensorsOf<Number>> LoadAs(const std::filesystem::path& path, std::uint64_t max_bytes,
+                                       NumberType type) {
   CHORALE_ASSIGN_OR_RETURN(const std::string file, storage::ReadFile(path, max_bytes));
-  StatusOr<SafetensorsContent> content = ParseSafetensors(AsBytes(file));
+  StatusOr<SafetensorsOf<Number>> content = ParseAs<Number>(AsBytes(file), type);
   if (!content.ok()) return Annotate(content.status(), path.string());
   return content;
+}
+
+}  // namespace
+
+StatusOr<SafetensorsContent> ParseSafetensors(ByteSpan file) {
+  return ParseAs<float>(file, NumberType::kFloat32);
+}
+StatusOr<ExactSafetensorsContent> ParseExactSafetensors(ByteSpan file) {
+  return ParseAs<double>(file, NumberType::kFloat64);
+}
+
+StatusOr<SafetensorsContent> LoadSafetensors(const std::filesystem::path& path,
+                                             std::uint64_t max_bytes) {
+  return LoadAs<float>(path, max_bytes, NumberType::kFloat32);
+}
+StatusOr<ExactSafetensorsContent> LoadExactSafetensors(const std::filesystem::path& path,
+                                                       std::uint64_t max_bytes) {
+  return LoadAs<double>(path, max_bytes, NumberType::kFloat64);
 }
 
 }  // namespace chorale::models

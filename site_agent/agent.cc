@@ -50,7 +50,8 @@ struct Agent::State {
               .trainer = parts.trainer.get(),
               .blobs = client,
               .clock = clock,
-              .random = random}) {}
+              .random = random,
+              .journal = *journal}) {}
 
   AgentParts parts;
   storage::DirectoryLock lock;

@@ -1,16 +1,24 @@
 #include "site_agent/config.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
+#include "core/config/nearest_key.h"
 #include "core/config/yaml.h"
+#include "core/crypto/digest.h"
 #include "core/ids.h"
 #include "core/log.h"
 #include "core/storage/file.h"
+#include "data/array_files.h"
 #include "data/csv_reader.h"
 #include "site_agent/task_policy.h"
 
@@ -20,6 +28,7 @@ namespace {
 constexpr std::uint64_t kMaxConfigBytes = 1 << 20;
 constexpr std::uint32_t kMaxThreads = 1024;
 constexpr int kMaxDatasets = 256;
+constexpr std::uint64_t kMinMemoryBytes = 16u << 20;
 
 std::filesystem::path StateHome() {
   const char* state_home = std::getenv("XDG_STATE_HOME");
@@ -27,6 +36,14 @@ std::filesystem::path StateHome() {
   const char* home = std::getenv("HOME");
   if (home != nullptr && *home != '\0') return std::filesystem::path(home) / ".local" / "state";
   return "/var/lib";
+}
+
+// Of the machine.
+std::uint64_t MemoryBytes() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long page_bytes = ::sysconf(_SC_PAGE_SIZE);
+  if (pages <= 0 || page_bytes <= 0) return kMinMemoryBytes;
+  return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
 }
 
 Status CheckAddress(std::string_view field, std::string_view address) {
@@ -79,6 +96,7 @@ Status CheckDatasets(const v1::SiteConfig& config) {
       return config::FieldError(field + ".csv", "is required: it is the only connector");
     }
     CHORALE_RETURN_IF_ERROR(CheckCsv(field + ".csv", dataset.csv()));
+    CHORALE_RETURN_IF_ERROR(data::ValidateArrays(dataset, field));
     for (int k = 0; k < dataset.keep_size(); ++k) {
       const std::string keep = field + ".keep[" + std::to_string(k) + "]";
       if (dataset.keep(k).column().empty()) {
@@ -90,6 +108,24 @@ Status CheckDatasets(const v1::SiteConfig& config) {
     }
   }
   return OkStatus();
+}
+
+bool IsDigest(std::string_view text) {
+  return text.size() == 2 * crypto::kDigestBytes &&
+         std::ranges::all_of(text, [](unsigned char c) { return std::isxdigit(c) != 0; });
+}
+
+Status CheckModel(const std::string& field, const std::string& model) {
+  const std::vector<std::string> names = ZooNames();
+  if (IsDigest(model) || std::ranges::find(names, model) != names.end()) return OkStatus();
+  std::string problem = "must be a model of the zoo, or the digest of a graph in 64 hexadecimal ";
+  problem += "digits (as `chorale model show` prints it), got \"" + model + "\"";
+  if (const std::optional<std::string> nearest = config::NearestKey(model, names)) {
+    return config::FieldError(field, problem + ": did you mean " + *nearest + "?");
+  }
+  problem += "; the zoo has ";
+  for (const std::string& name : names) problem += name == names.front() ? name : ", " + name;
+  return config::FieldError(field, problem);
 }
 
 // Every bound of one rule. A rule that names an unknown dataset is a typing error that would
@@ -113,10 +149,13 @@ Status CheckRule(const std::string& field, const v1::PolicyRule& rule,
     }
   }
   for (int i = 0; i < rule.models_size(); ++i) {
-    if (rule.models(i) != "logistic_regression" && rule.models(i) != "mlp") {
-      return config::FieldError(
-          field + ".models[" + std::to_string(i) + "]",
-          "must be logistic_regression or mlp, got \"" + rule.models(i) + "\"");
+    CHORALE_RETURN_IF_ERROR(
+        CheckModel(field + ".models[" + std::to_string(i) + "]", rule.models(i)));
+  }
+  for (int i = 0; i < rule.sums_size(); ++i) {
+    if (rule.sums(i) == v1::SUM_KIND_UNSPECIFIED || !v1::SumKind_IsValid(rule.sums(i))) {
+      return config::FieldError(field + ".sums[" + std::to_string(i) + "]",
+                                "must be newton or histogram");
     }
   }
   for (int i = 0; i < rule.metrics_size(); ++i) {
@@ -167,6 +206,9 @@ void FillDefaults(v1::SiteConfig& config) {
   if (config.threads() == 0) {
     config.set_threads(std::clamp(std::thread::hardware_concurrency(), 1u, kMaxThreads));
   }
+  if (config.max_memory_bytes() == 0) {
+    config.set_max_memory_bytes(std::max(MemoryBytes() / 4 * 3, kMinMemoryBytes));
+  }
   for (v1::DatasetConfig& dataset : *config.mutable_datasets()) {
     if (!dataset.has_csv()) continue;
     v1::CsvConnector& csv = *dataset.mutable_csv();
@@ -194,6 +236,11 @@ Status Validate(const v1::SiteConfig& config) {
   if (config.threads() < 1 || config.threads() > kMaxThreads) {
     return config::FieldError("threads",
                               "must be in [1, 1024], got " + std::to_string(config.threads()));
+  }
+  if (config.max_memory_bytes() < kMinMemoryBytes) {
+    return config::FieldError("max_memory_bytes",
+                              "must be at least " + std::to_string(kMinMemoryBytes) +
+                                  " (16 MiB), got " + std::to_string(config.max_memory_bytes()));
   }
   if (!config.proxy().empty() && config.proxy() != "none" &&
       !config.proxy().starts_with("http://")) {

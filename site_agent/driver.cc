@@ -76,7 +76,7 @@ class Driver::Performer {
     const Status settled = driver_.parts_.journal.SettleReport(action.task_id, action.outcome,
                                                                driver_.parts_.clock.WallNow());
     if (!settled.ok()) log::Error("journal.failed", {{"reason", MessageOf(settled)}});
-    if (action.outcome == "acknowledged") {
+    if (action.outcome == kAcknowledged) {
       driver_.parts_.metrics.reports_acknowledged.Increment();
       log::Info("report.acknowledged", {{"task", action.task_id.value()}});
     } else {
@@ -182,7 +182,7 @@ std::optional<Event> Driver::ToEvent(Inbound inbound) {
       log::Error("journal.failed", {{"reason", MessageOf(state.status())}});
       return std::nullopt;  // Not knowing whether it was reported, the site does not work on it.
     }
-    arrived->is_settled = *state == ReportState::kSettled;
+    arrived->is_settled = *state == ReportState::kAcknowledged || *state == ReportState::kDiscarded;
   }
   return event;
 }

@@ -62,7 +62,7 @@ constexpr std::string_view kInsertReport = R"sql(
   VALUES (?1, ?2, ?3, ?4, ?5))sql";
 constexpr std::string_view kMarkReported =
     "UPDATE tasks SET verdict = 'reported', time_us = ?2 WHERE task_id = ?1";
-constexpr std::string_view kFindReport = "SELECT outcome IS NULL FROM reports WHERE task_id = ?1";
+constexpr std::string_view kFindReport = "SELECT outcome FROM reports WHERE task_id = ?1";
 constexpr std::string_view kPendingReports =
     "SELECT task_id FROM reports WHERE outcome IS NULL ORDER BY id";
 constexpr std::string_view kLoadReport = R"sql(
@@ -302,9 +302,10 @@ class SqliteJournal final : public Journal {
     storage::Statement& find = statements_->find_report;
     find.Bind(1, std::string_view(task_id.value()));
     CHORALE_ASSIGN_OR_RETURN(const bool has_row, find.Step());
-    const ReportState state = !has_row           ? ReportState::kNone
-                              : find.Int(0) != 0 ? ReportState::kPending
-                                                 : ReportState::kSettled;
+    const ReportState state = !has_row                        ? ReportState::kNone
+                              : find.IsNull(0)                ? ReportState::kPending
+                              : find.Text(0) == kAcknowledged ? ReportState::kAcknowledged
+                                                              : ReportState::kDiscarded;
     find.Reset();
     return state;
   }

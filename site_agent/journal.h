@@ -40,7 +40,14 @@ struct ReleaseRecord {
   Time time;
 };
 
-enum class ReportState { kNone, kPending, kSettled };
+enum class ReportState {
+  kNone,
+  kPending,       // Waits for the coordinator.
+  kAcknowledged,  // The coordinator has it.
+  kDiscarded,     // The coordinator does not want it.
+};
+// The outcome of a report that the coordinator has; any other tells why it does not want it.
+inline constexpr std::string_view kAcknowledged = "acknowledged";
 
 // Safe for concurrent use.
 class Journal {
@@ -67,7 +74,7 @@ class Journal {
   // The recorded bytes. NOT_FOUND when the task has no pending report.
   [[nodiscard]] virtual StatusOr<OutgoingReport> LoadReport(const TaskId& task_id) = 0;
   // The coordinator gave its last word on the report: the bytes go, the fact stays. Repeating it is
-  // OK.
+  // OK. `outcome`: kAcknowledged, or why not.
   [[nodiscard]] virtual Status SettleReport(const TaskId& task_id, std::string_view outcome,
                                             Time time) = 0;
 };

@@ -28,12 +28,11 @@ bool IsFinal(StatusCode code) {
   }
 }
 
-}  // namespace
-
-StatusOr<ParameterVector> FetchParameters(BlobSource& source, const TaskId& task,
-                                          const crypto::BlobId& blob, RandomSource& random,
-                                          Cancellation& cancellation) {
-  ParameterVector values(blob.size_bytes / sizeof(float));
+template <typename Number>
+StatusOr<std::vector<Number>> FetchNumbers(BlobSource& source, const TaskId& task,
+                                           const crypto::BlobId& blob, RandomSource& random,
+                                           Cancellation& cancellation) {
+  std::vector<Number> values(blob.size_bytes / sizeof(Number));
   rpc::ChunkReceiver receiver(blob);
   rpc::Backoff backoff(kFirstPause, kLongestPause, random);
   const auto accept = [&](const v1::Chunk& chunk) {
@@ -59,6 +58,20 @@ StatusOr<ParameterVector> FetchParameters(BlobSource& source, const TaskId& task
                                           {"retry_in", FormatDuration(pause)}});
     if (cancellation.WaitFor(pause)) return Cancelled("the transfer was cancelled");
   }
+}
+
+}  // namespace
+
+StatusOr<ParameterVector> FetchParameters(BlobSource& source, const TaskId& task,
+                                          const crypto::BlobId& blob, RandomSource& random,
+                                          Cancellation& cancellation) {
+  return FetchNumbers<float>(source, task, blob, random, cancellation);
+}
+
+StatusOr<std::vector<double>> FetchCoefficients(BlobSource& source, const TaskId& task,
+                                                const crypto::BlobId& blob, RandomSource& random,
+                                                Cancellation& cancellation) {
+  return FetchNumbers<double>(source, task, blob, random, cancellation);
 }
 
 }  // namespace chorale::site_agent

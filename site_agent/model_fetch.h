@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "core/crypto/blob_digest.h"
 #include "core/ids.h"
 #include "core/parameters.h"
@@ -19,5 +21,12 @@ namespace chorale::site_agent {
                                                         const crypto::BlobId& blob,
                                                         RandomSource& random,
                                                         Cancellation& cancellation);
+
+// The same for float64, a multiple of 8.
+[[nodiscard]] StatusOr<std::vector<double>> FetchCoefficients(BlobSource& source,
+                                                              const TaskId& task,
+                                                              const crypto::BlobId& blob,
+                                                              RandomSource& random,
+                                                              Cancellation& cancellation);
 
 }  // namespace chorale::site_agent

@@ -5,6 +5,7 @@
 
 #include "chorale/v1/jobs.pb.h"
 #include "core/status.h"
+#include "models/graph.h"
 #include "site_agent/dataset_cache.h"
 #include "site_agent/task_policy.h"
 #include "training/local_trainer.h"
@@ -13,15 +14,14 @@ namespace chorale::site_agent {
 
 // The metrics that the terms name, of `parameters` on this site's rows, in the order of the terms.
 // One over fewer rows than the terms ask for is left out. Errors: the trainer's;
-// FAILED_PRECONDITION, a metric is not finite.
+// FAILED_PRECONDITION, a metric is not finite; INVALID_ARGUMENT, the model has no such metric.
 [[nodiscard]] StatusOr<std::vector<v1::MetricValue>> EvaluateMetrics(
-    training::LocalTrainer& trainer, const v1::ModelSpec& model, std::span<const float> parameters,
-    const PreparedExamples& examples, const ReleaseTerms& terms);
+    training::LocalTrainer& trainer, const models::GraphPlan& plan,
+    std::span<const float> parameters, const PreparedExamples& examples, const ReleaseTerms& terms);
 
-// Mean binary cross-entropy; scores are kept within [1e-7, 1 - 1e-7]. scores, targets [n].
-// REQUIRES: n > 0, equal sizes.
-[[nodiscard]] double MeanLoss(std::span<const float> scores, std::span<const float> targets);
-// Share of rows classified rightly, 1 from a score of 0.5 on. REQUIRES: as above.
-[[nodiscard]] double AccuracyOf(std::span<const float> scores, std::span<const float> targets);
+// The same as the payload of a personalization: for each metric of the terms, value times rows, and
+// rows; both 0 for one that is left out. [num_metrics, 2]
+[[nodiscard]] std::vector<double> ToPairs(const std::vector<v1::MetricValue>& values,
+                                          const ReleaseTerms& terms);
 
 }  // namespace chorale::site_agent

@@ -28,11 +28,15 @@ std::string_view TemplateOf(ReasonCode code) {
     case ReasonCode::kDatasetNotAllowed:
       return "this site's policy does not allow this use of dataset {subject}";
     case ReasonCode::kModelNotAllowed:
-      return "this site's policy does not allow models of kind {subject}";
+      return "this site's policy does not allow model {subject}; a rule allows models of the zoo "
+             "by "
+             "name and graphs by digest";
     case ReasonCode::kModelTooLarge:
       return "the model has {asked} parameters; this site allows at most {limit}";
     case ReasonCode::kMetricNotAllowed:
       return "this site's policy does not let metric {subject} leave";
+    case ReasonCode::kSumsNotAllowed:
+      return "this site's policy does not let {subject} sums leave";
     case ReasonCode::kRoundsLimit:
       return "the job asks for {asked} rounds; this site allows at most {limit}";
     case ReasonCode::kLocalEpochsLimit:
@@ -54,7 +58,7 @@ std::string_view TemplateOf(ReasonCode code) {
       return "training diverged: the loss or a parameter became infinite or not a number; try a "
              "lower learning rate";
     case ReasonCode::kResourceLimit:
-      return "the task needs more memory or disk than this site has";
+      return "the task needs more memory or disk than this site has or allows";
     case ReasonCode::kTaskInvalid:
       return "the task does not fit its job";
     case ReasonCode::kTaskExpired:
@@ -112,6 +116,8 @@ std::string_view NameOf(ReasonCode code) {
       return "MODEL_TOO_LARGE";
     case ReasonCode::kMetricNotAllowed:
       return "METRIC_NOT_ALLOWED";
+    case ReasonCode::kSumsNotAllowed:
+      return "SUMS_NOT_ALLOWED";
     case ReasonCode::kRoundsLimit:
       return "ROUNDS_LIMIT";
     case ReasonCode::kLocalEpochsLimit:

@@ -18,6 +18,7 @@ enum class ReasonCode {
   kModelNotAllowed,
   kModelTooLarge,
   kMetricNotAllowed,
+  kSumsNotAllowed,
   kRoundsLimit,
   kLocalEpochsLimit,
   kCohortMin,

@@ -8,6 +8,7 @@
 #include "core/crypto/blob_digest.h"
 #include "core/crypto/digest.h"
 #include "core/parameters.h"
+#include "data/preparation.h"
 
 namespace chorale::site_agent {
 namespace {
@@ -101,22 +102,83 @@ struct TaskOf {
   }
 };
 
+// A mean loss may be negative (Poisson); an accuracy is a share.
+Status CheckValue(v1::MetricKind kind, double value) {
+  if (!std::isfinite(value)) return Denied("a metric that is not finite");
+  if (kind == v1::METRIC_KIND_ACCURACY && (value < 0 || value > 1)) {
+    return Denied("an accuracy outside [0, 1]");
+  }
+  return OkStatus();
+}
+
+std::uint64_t RowsOf(const ReleaseTerms& terms, v1::Split split) {
+  return split == v1::SPLIT_TRAIN ? terms.dataset().num_training_rows
+                                  : terms.dataset().num_test_rows;
+}
+
 Status CheckMetric(const ReleaseTerms& terms, const v1::MetricValue& metric) {
   const bool is_asked = std::ranges::any_of(terms.metrics(), [&metric](const auto& asked) {
     return asked.kind() == metric.kind() && asked.split() == metric.split();
   });
   if (!is_asked) return Denied("a metric that was not both asked for and allowed");
-  const std::uint64_t rows = metric.split() == v1::SPLIT_TRAIN ? terms.dataset().num_training_rows
-                                                               : terms.dataset().num_test_rows;
+  const std::uint64_t rows = RowsOf(terms, metric.split());
   if (metric.num_examples() != rows) return Denied("a metric over other rows than its split's");
   if (rows < terms.min_rows_per_metric()) return Denied("a metric over too few rows");
-  if (!std::isfinite(metric.value()) || metric.value() < 0) {
-    return Denied("a metric that is negative or not finite");
+  return CheckValue(metric.kind(), metric.value());
+}
+
+Status CheckMetrics(const ReleaseTerms& terms, const std::vector<v1::MetricValue>& metrics) {
+  if (terms.kind() != ReportKind::kUpdate && !metrics.empty()) {
+    return Denied("a metric beside a payload that has none");
   }
-  if (metric.kind() == v1::METRIC_KIND_ACCURACY && metric.value() > 1) {
-    return Denied("an accuracy above 1");
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    CHORALE_RETURN_IF_ERROR(CheckMetric(terms, metrics[i]));
+    for (std::size_t k = 0; k < i; ++k) {
+      if (metrics[k].kind() == metrics[i].kind() && metrics[k].split() == metrics[i].split()) {
+        return Denied("the same metric twice");
+      }
+    }
   }
   return OkStatus();
+}
+
+// Pairs of value times rows, and rows. [num_metrics, 2]
+Status CheckPersonalMetrics(const ReleaseTerms& terms, const std::vector<double>& pairs) {
+  for (std::size_t i = 0; i < terms.metrics().size(); ++i) {
+    const v1::MetricSpec& asked = terms.metrics()[i];
+    const double sum = pairs[2 * i];
+    const double rows = pairs[2 * i + 1];
+    if (rows == 0 && sum == 0) continue;  // Does not leave.
+    const std::uint64_t split_rows = RowsOf(terms, asked.split());
+    if (rows != static_cast<double>(split_rows)) {
+      return Denied("a metric over other rows than its split's");
+    }
+    if (split_rows < terms.min_rows_per_metric()) return Denied("a metric over too few rows");
+    CHORALE_RETURN_IF_ERROR(CheckValue(asked.kind(), sum / rows));
+  }
+  return OkStatus();
+}
+
+// What the numbers of a payload are held against, beyond number and finiteness.
+Status CheckContent(const ReleaseTerms& terms, const Report& report) {
+  const auto* sums = std::get_if<std::vector<double>>(&report.payload);
+  switch (terms.kind()) {
+    case ReportKind::kUpdate:
+      return OkStatus();
+    case ReportKind::kPreparation:
+      // The reason would quote sums.
+      return data::CheckPreparation(*sums, terms.data(), report.num_examples).ok()
+                 ? OkStatus()
+                 : Denied("sums that cannot be of the training rows");
+    case ReportKind::kNewtonSums:
+      // Loss, rows, gradient, Hessian.
+      return (*sums)[1] == static_cast<double>(report.num_examples)
+                 ? OkStatus()
+                 : Denied("sums over other rows than the training rows");
+    case ReportKind::kPersonalMetrics:
+      return CheckPersonalMetrics(terms, *sums);
+  }
+  return Denied("a payload of no known kind");
 }
 
 Status CheckReport(const ReleaseTerms& terms, const Report& report) {
@@ -140,16 +202,22 @@ Status CheckReport(const ReleaseTerms& terms, const Report& report) {
   if (report.training_time < Duration::zero() || report.training_time > kMaxTrainingTime) {
     return Denied("a training time out of range");
   }
-  for (std::size_t i = 0; i < report.metrics.size(); ++i) {
-    CHORALE_RETURN_IF_ERROR(CheckMetric(terms, report.metrics[i]));
-    for (std::size_t k = 0; k < i; ++k) {
-      if (report.metrics[k].kind() == report.metrics[i].kind() &&
-          report.metrics[k].split() == report.metrics[i].split()) {
-        return Denied("the same metric twice");
-      }
-    }
+  CHORALE_RETURN_IF_ERROR(CheckContent(terms, report));
+  return CheckMetrics(terms, report.metrics);
+}
+
+std::string NameOf(ReportKind kind) {
+  switch (kind) {
+    case ReportKind::kPreparation:
+      return "preparation report";
+    case ReportKind::kUpdate:
+      return "update report";
+    case ReportKind::kNewtonSums:
+      return "newton report";
+    case ReportKind::kPersonalMetrics:
+      return "personalization report";
   }
-  return OkStatus();
+  return "report";
 }
 
 v1::ReportHeader MakeHeader(const ReleaseTerms& terms, const Report& report, ByteSpan payload) {
@@ -205,13 +273,12 @@ Status ReleaseGuard::Release(const ReleaseTerms& terms, const Report& report) {
       std::visit([](const auto& values) { return AsBytes(std::span(values)); }, report.payload);
   const v1::ReportHeader header = MakeHeader(terms, report, payload);
   const std::string bytes = header.SerializeAsString();
-  return journal_.RecordReport(
-      {.kind = terms.kind() == ReportKind::kUpdate ? "update report" : "moments report",
-       .task_id = terms.task_id(),
-       .size_bytes = bytes.size() + payload.size(),
-       .sha256 = crypto::Sha256(AsBytes(bytes)),
-       .time = clock_.WallNow()},
-      header, payload);
+  return journal_.RecordReport({.kind = NameOf(terms.kind()),
+                                .task_id = terms.task_id(),
+                                .size_bytes = bytes.size() + payload.size(),
+                                .sha256 = crypto::Sha256(AsBytes(bytes)),
+                                .time = clock_.WallNow()},
+                               header, payload);
 }
 
 Status ReleaseGuard::Deliver(const TaskId& task_id) {

@@ -41,10 +41,10 @@ using ControlRelease =
 
 // What work on a task came to.
 struct Report {
-  // An update, float32 [num_parameters], or moments, float64 [num_numeric_features, 3].
+  // As the kind of the terms says: float32 for an update, float64 for everything else.
   std::variant<std::vector<float>, std::vector<double>> payload;
   std::uint64_t num_examples = 0;
-  std::vector<v1::MetricValue> metrics = {};
+  std::vector<v1::MetricValue> metrics = {};  // Beside an update only.
   Duration training_time{0};
 };
 

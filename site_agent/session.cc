@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "site_agent/journal.h"
+
 namespace chorale::site_agent {
 namespace {
 
@@ -367,8 +369,8 @@ StatusOr<Session::Transition> Session::On(State state, const ReportAnswered& eve
   if (IsLastWord(event.answer.code())) {
     const bool is_held = event.answer.ok() || event.answer.code() == StatusCode::kAlreadyExists;
     state.reports.erase(report);
-    actions.push_back(
-        SettleReport{event.task_id, is_held ? "acknowledged" : MessageOf(event.answer)});
+    actions.push_back(SettleReport{event.task_id,
+                                   is_held ? std::string(kAcknowledged) : MessageOf(event.answer)});
   } else {
     report->second.is_in_flight = false;
     report->second.retry_at = now + event.retry_after;

@@ -112,7 +112,7 @@ struct SendReport {
 };
 struct SettleReport {
   TaskId task_id;
-  std::string outcome;  // "acknowledged", or why the coordinator does not want it.
+  std::string outcome;  // kAcknowledged, or why the coordinator does not want it.
 };
 // For the log, the metrics and the back-off.
 struct AnnounceConnected {};

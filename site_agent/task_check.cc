@@ -1,9 +1,10 @@
 #include "site_agent/task_check.h"
 
+#include <cmath>
 #include <string>
+#include <utility>
 
 #include "core/ids.h"
-#include "core/parameters.h"
 #include "core/rpc/chunks.h"
 #include "data/data_spec.h"
 #include "data/dataset.h"
@@ -12,65 +13,142 @@
 namespace chorale::site_agent {
 namespace {
 
+using Moments = google::protobuf::RepeatedPtrField<v1::FeatureMoments>;
+
+std::string Text(std::uint64_t number) { return std::to_string(number); }
+
 StatusOr<CheckedTask> CheckPreparation(const v1::Task& task, const v1::JobSpec& job) {
   if (!jobs::NeedsPreparation(job)) {
     return InvalidArgument(
-        "task.preparation must be unset for a job without federated standardization");
+        "task.preparation must be unset for a job without federated standardization of numeric "
+        "features");
   }
   if (task.round() != 0) {
-    return InvalidArgument("task.round must be 0 for a preparation, got " +
-                           std::to_string(task.round()));
+    return InvalidArgument("task.round must be 0 for a preparation, got " + Text(task.round()));
   }
-  if (data::NumNumericFeatures(job.data()) == 0) {
-    return InvalidArgument("task.preparation must be unset for a job without numeric features");
-  }
-  return CheckedTask{.facts = {.task_id = TaskId(task.task_id()), .kind = ReportKind::kMoments}};
+  return CheckedTask{
+      .facts = {.task_id = TaskId(task.task_id()), .kind = ReportKind::kPreparation}};
 }
 
-StatusOr<std::vector<data::Moments>> CheckMoments(const v1::TrainingTask& training,
-                                                  const v1::JobSpec& job) {
+StatusOr<std::vector<data::Moments>> CheckMoments(const Moments& given, const v1::JobSpec& job,
+                                                  const std::string& field) {
   std::vector<data::Moments> moments;
-  if (job.data().standardization() != v1::STANDARDIZATION_FEDERATED) {
-    if (training.moments().empty()) return moments;
-    return InvalidArgument(
-        "task.training.moments must be empty for a job without federated standardization, got " +
-        std::to_string(training.moments_size()));
+  if (!data::IsFederated(job.data().standardization())) {
+    if (given.empty()) return moments;
+    return InvalidArgument(field +
+                           ".moments must be empty for a job without federated standardization, "
+                           "got " +
+                           std::to_string(given.size()));
   }
-  moments.reserve(static_cast<std::size_t>(training.moments_size()));
-  for (const v1::FeatureMoments& feature : training.moments()) {
-    moments.push_back({.mean = feature.mean(), .standard_deviation = feature.standard_deviation()});
+  moments.reserve(static_cast<std::size_t>(given.size()));
+  for (const v1::FeatureMoments& feature : given) {
+    if (!std::isfinite(feature.imputed())) {
+      return InvalidArgument(field + ".moments must have an imputed value that is finite");
+    }
+    moments.push_back({.mean = feature.mean(),
+                       .standard_deviation = feature.standard_deviation(),
+                       .imputed = feature.imputed()});
   }
-  CHORALE_RETURN_IF_ERROR(Annotate(data::Validate(moments, job.data()), "task.training"));
+  CHORALE_RETURN_IF_ERROR(Annotate(data::Validate(moments, job.data()), field));
   return moments;
 }
 
-StatusOr<CheckedTask> CheckTraining(const v1::Task& task, const v1::JobSpec& job) {
-  if (task.round() < 1 || task.round() > job.rounds().count()) {
-    return InvalidArgument("task.round must be in [1, " + std::to_string(job.rounds().count()) +
-                           "], got " + std::to_string(task.round()));
+StatusOr<crypto::BlobId> CheckBlob(const v1::BlobDescriptor& descriptor, std::uint64_t size_bytes,
+                                   const std::string& field) {
+  StatusOr<crypto::BlobId> blob = rpc::FromProto(descriptor);
+  if (!blob.ok()) return Annotate(blob.status(), field);
+  if (blob->size_bytes == size_bytes) return blob;
+  return InvalidArgument(field + ".size_bytes must be " + Text(size_bytes) + ", got " +
+                         Text(blob->size_bytes));
+}
+
+Status CheckRound(std::uint32_t round, std::uint64_t low, std::uint64_t high) {
+  if (round >= low && round <= high) return OkStatus();
+  return InvalidArgument("task.round must be in [" + Text(low) + ", " + Text(high) + "], got " +
+                         Text(round));
+}
+
+StatusOr<CheckedTask> CheckTraining(const v1::Task& task, const v1::JobSpec& job,
+                                    std::uint64_t model_bytes) {
+  if (job.has_newton()) {
+    return InvalidArgument("task.training must be unset for a job that newton solves");
   }
+  CHORALE_RETURN_IF_ERROR(CheckRound(task.round(), 1, job.rounds().count()));
   const v1::TrainingTask& training = task.training();
-  CHORALE_ASSIGN_OR_RETURN(const ParameterLayout layout, jobs::LayoutOf(job));
-  CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId model, rpc::FromProto(training.global_model()));
-  if (model.size_bytes != layout.size_bytes()) {
-    return InvalidArgument("task.training.global_model.size_bytes must be " +
-                           std::to_string(layout.size_bytes()) + ", got " +
-                           std::to_string(model.size_bytes));
+  CheckedTask checked{.facts = {.task_id = TaskId(task.task_id()), .kind = ReportKind::kUpdate},
+                      .round = task.round()};
+  CHORALE_ASSIGN_OR_RETURN(
+      checked.model, CheckBlob(training.global_model(), model_bytes, "task.training.global_model"));
+  if (training.has_control_variate()) {
+    if (!job.training().has_scaffold()) {
+      return InvalidArgument(
+          "task.training.control_variate must be unset for a job without scaffold");
+    }
+    CHORALE_ASSIGN_OR_RETURN(
+        checked.control_variate,
+        CheckBlob(training.control_variate(), model_bytes, "task.training.control_variate"));
   }
-  CHORALE_ASSIGN_OR_RETURN(std::vector<data::Moments> moments, CheckMoments(training, job));
-  return CheckedTask{.facts = {.task_id = TaskId(task.task_id()), .kind = ReportKind::kUpdate},
-                     .global_model = model,
-                     .moments = std::move(moments)};
+  CHORALE_ASSIGN_OR_RETURN(checked.moments, CheckMoments(training.moments(), job, "task.training"));
+  return checked;
+}
+
+StatusOr<CheckedTask> CheckNewton(const v1::Task& task, const v1::JobSpec& job,
+                                  std::uint64_t num_coefficients) {
+  if (!job.has_newton()) {
+    return InvalidArgument("task.newton must be unset for a job that trains by gradients");
+  }
+  CHORALE_RETURN_IF_ERROR(CheckRound(task.round(), 1, job.rounds().count()));
+  const v1::NewtonTask& newton = task.newton();
+  CheckedTask checked{.facts = {.task_id = TaskId(task.task_id()), .kind = ReportKind::kNewtonSums},
+                      .round = task.round()};
+  CHORALE_ASSIGN_OR_RETURN(checked.model,
+                           CheckBlob(newton.coefficients(), num_coefficients * sizeof(double),
+                                     "task.newton.coefficients"));
+  CHORALE_ASSIGN_OR_RETURN(checked.moments, CheckMoments(newton.moments(), job, "task.newton"));
+  return checked;
+}
+
+StatusOr<CheckedTask> CheckPersonalization(const v1::Task& task, const v1::JobSpec& job,
+                                           std::uint64_t model_bytes) {
+  if (!job.has_personalization() || job.has_newton()) {
+    return InvalidArgument("task.personalization must be unset for a job that does not ask for it");
+  }
+  // Which round was the last is known beforehand unless the job may end early.
+  const std::uint64_t after_last = std::uint64_t{job.rounds().count()} + 1;
+  CHORALE_RETURN_IF_ERROR(
+      CheckRound(task.round(), job.rounds().has_early_stop() ? 2 : after_last, after_last));
+  const v1::PersonalizationTask& personalization = task.personalization();
+  CheckedTask checked{
+      .facts = {.task_id = TaskId(task.task_id()), .kind = ReportKind::kPersonalMetrics},
+      .round = task.round()};
+  CHORALE_ASSIGN_OR_RETURN(checked.model, CheckBlob(personalization.global_model(), model_bytes,
+                                                    "task.personalization.global_model"));
+  CHORALE_ASSIGN_OR_RETURN(checked.moments,
+                           CheckMoments(personalization.moments(), job, "task.personalization"));
+  return checked;
+}
+
+// Whether the site keeps something of the job beyond a round: local_store.h.
+bool KeepsFiles(const v1::JobSpec& job) {
+  return job.training().has_scaffold() || job.training().local_normalization() ||
+         job.has_personalization();
 }
 
 }  // namespace
 
-StatusOr<CheckedTask> CheckTask(const v1::Task& task, const v1::JobSpec& job) {
+StatusOr<CheckedTask> CheckTask(const v1::Task& task, const v1::JobSpec& job,
+                                const models::GraphPlan& plan) {
+  // The id becomes a directory's name.
+  if (KeepsFiles(job)) CHORALE_RETURN_IF_ERROR(ValidateName("task.job_id", task.job_id()));
   switch (task.work_case()) {
     case v1::Task::kPreparation:
       return CheckPreparation(task, job);
     case v1::Task::kTraining:
-      return CheckTraining(task, job);
+      return CheckTraining(task, job, plan.layout().size_bytes());
+    case v1::Task::kNewton:
+      return CheckNewton(task, job, plan.layout().num_parameters());
+    case v1::Task::kPersonalization:
+      return CheckPersonalization(task, job, plan.layout().size_bytes());
     case v1::Task::WORK_NOT_SET:
       break;
   }

@@ -1,7 +1,7 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "chorale/v1/federation.pb.h"
@@ -9,6 +9,7 @@
 #include "core/crypto/blob_digest.h"
 #include "core/status.h"
 #include "data/moments.h"
+#include "models/graph.h"
 #include "site_agent/task_policy.h"
 
 namespace chorale::site_agent {
@@ -16,15 +17,20 @@ namespace chorale::site_agent {
 // A task whose every fact fits its job.
 struct CheckedTask {
   TaskFacts facts;
-  // Training only: where to start from, of the size that the job's model has.
-  std::optional<crypto::BlobId> global_model = std::nullopt;
-  // Training under federated standardisation only: one for each numeric feature, finite, deviations
-  // above 0.
+  std::uint32_t round = 0;
+  // Where to start from: float32 [num_parameters], or the coefficients of newton, float64
+  // [num_parameters]. None for a preparation alone.
+  std::optional<crypto::BlobId> model = std::nullopt;
+  // Training under scaffold, after its first round: the server's, float32 [num_parameters].
+  std::optional<crypto::BlobId> control_variate = std::nullopt;
+  // Under federated standardisation only: one for each numeric feature, finite, deviations above 0.
   std::vector<data::Moments> moments = {};
 };
 
 // Holds what the coordinator says against the job that the researcher signed. INVALID_ARGUMENT
-// names the field at fault. Takes any task. REQUIRES: `job` is valid.
-[[nodiscard]] StatusOr<CheckedTask> CheckTask(const v1::Task& task, const v1::JobSpec& job);
+// names the field at fault. Takes any task. REQUIRES: `job` is valid; `plan` is its
+// (jobs::PlanOf).
+[[nodiscard]] StatusOr<CheckedTask> CheckTask(const v1::Task& task, const v1::JobSpec& job,
+                                              const models::GraphPlan& plan);
 
 }  // namespace chorale::site_agent

@@ -1,14 +1,18 @@
 #include "site_agent/task_policy.h"
 
+#include <google/protobuf/descriptor.h>
+
 #include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include "data/dataset.h"
-#include "jobs/job_spec.h"
+#include "core/bytes.h"
+#include "data/preparation.h"
 #include "models/model.h"
+#include "training/batch_schedule.h"
+#include "training/newton_sums.h"
 
 namespace chorale::site_agent {
 namespace {
@@ -20,6 +24,7 @@ enum Part {
   kModel,
   kParameters,
   kMetrics,
+  kSums,
   kRounds,
   kLocalEpochs,
   kExamples,
@@ -28,8 +33,7 @@ enum Part {
 
 struct Question {
   const jobs::VerifiedJob& job;
-  std::string model_kind;
-  std::uint64_t num_parameters;
+  const models::GraphPlan& plan;
   std::optional<DatasetFacts> dataset;  // Not yet known before the data are read.
 };
 
@@ -56,17 +60,40 @@ std::uint64_t MinExamples(const v1::PolicyRule& rule) {
   return rule.min_examples() == 0 ? kDefaultMinExamples : rule.min_examples();
 }
 
+// Hexadecimal digits, as people write them.
+bool IsSameDigest(std::string_view written, std::string_view digest) {
+  return std::ranges::equal(written, digest, [](char a, char b) {
+    return (a >= 'A' && a <= 'F' ? static_cast<char>(a - 'A' + 'a') : a) == b;
+  });
+}
+
+std::optional<Refusal> CheckModel(const v1::PolicyRule& rule, const Question& question) {
+  const v1::ModelSpec& model = question.job.spec.model();
+  const std::string digest = ToHex(question.plan.digest());
+  const std::string name = model.has_graph() ? digest : models::KindName(model);
+  const bool is_allowed = std::ranges::any_of(rule.models(), [&](const std::string& allowed) {
+    return allowed == name || IsSameDigest(allowed, digest);
+  });
+  if (is_allowed) return std::nullopt;
+  return Refusal{.code = ReasonCode::kModelNotAllowed, .subject = name};
+}
+
+// The passes of a round, as far as they are known; a step of newton is one, and the training after
+// the last round counts like any other.
 std::optional<Refusal> CheckLocalEpochs(const v1::PolicyRule& rule, const Question& question) {
-  const v1::TrainingSpec& training = question.job.spec.training();
-  if (training.length_case() == v1::TrainingSpec::LENGTH_NOT_SET) {
+  const v1::JobSpec& spec = question.job.spec;
+  const v1::TrainingSpec& training = spec.training();
+  std::uint64_t epochs = spec.personalization().local_epochs();
+  if (spec.has_newton()) {
+    epochs = std::max<std::uint64_t>(epochs, 1);
+  } else if (training.length_case() == v1::TrainingSpec::LENGTH_NOT_SET) {
     return Refusal{.code = ReasonCode::kJobInvalid};
+  } else if (training.has_local_epochs()) {
+    epochs = std::max<std::uint64_t>(epochs, training.local_epochs());
+  } else if (question.dataset.has_value()) {
+    epochs = std::max(epochs, LocalEpochsOf(training, question.dataset->num_training_patients));
   }
-  const bool needs_rows = training.has_local_steps();
-  if (needs_rows && !question.dataset.has_value()) return std::nullopt;
-  const std::uint64_t num_rows =
-      question.dataset.has_value() ? question.dataset->num_training_rows : 1;
-  if (num_rows == 0) return std::nullopt;  // kExamples refuses it.
-  if (LocalEpochsOf(training, num_rows) <= rule.max_local_epochs()) return std::nullopt;
+  if (epochs <= rule.max_local_epochs()) return std::nullopt;
   return Refusal{.code = ReasonCode::kLocalEpochsLimit, .limit = rule.max_local_epochs()};
 }
 
@@ -75,6 +102,16 @@ std::optional<Refusal> CheckMetrics(const v1::PolicyRule& rule, const v1::Traini
     if (metric.kind() == v1::METRIC_KIND_UNSPECIFIED || !Contains(rule.metrics(), metric.kind())) {
       return Refusal{.code = ReasonCode::kMetricNotAllowed, .subject = MetricName(metric.kind())};
     }
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> CheckSums(const v1::PolicyRule& rule, const v1::JobSpec& spec) {
+  if (spec.has_newton() && !Contains(rule.sums(), v1::SUM_KIND_NEWTON)) {
+    return Refusal{.code = ReasonCode::kSumsNotAllowed, .subject = "newton"};
+  }
+  if (data::NeedsQuantiles(spec.data()) && !Contains(rule.sums(), v1::SUM_KIND_HISTOGRAM)) {
+    return Refusal{.code = ReasonCode::kSumsNotAllowed, .subject = "histogram"};
   }
   return std::nullopt;
 }
@@ -89,15 +126,15 @@ Answer Ask(const v1::PolicyRule& rule, const Question& question) {
   if (!Contains(rule.datasets(), spec.dataset())) {
     answer[kDataset] = Refusal{.code = ReasonCode::kDatasetNotAllowed, .subject = spec.dataset()};
   }
-  if (!Contains(rule.models(), question.model_kind)) {
-    answer[kModel] = Refusal{.code = ReasonCode::kModelNotAllowed, .subject = question.model_kind};
-  }
-  if (question.num_parameters > rule.max_parameters()) {
+  answer[kModel] = CheckModel(rule, question);
+  const std::uint64_t num_parameters = question.plan.layout().num_parameters();
+  if (num_parameters > rule.max_parameters()) {
     answer[kParameters] = Refusal{.code = ReasonCode::kModelTooLarge,
-                                  .asked = question.num_parameters,
+                                  .asked = num_parameters,
                                   .limit = rule.max_parameters()};
   }
   answer[kMetrics] = CheckMetrics(rule, spec.training());
+  answer[kSums] = CheckSums(rule, spec);
   if (spec.rounds().count() > rule.max_rounds()) {
     answer[kRounds] = Refusal{.code = ReasonCode::kRoundsLimit,
                               .asked = spec.rounds().count(),
@@ -139,59 +176,64 @@ std::variant<const v1::PolicyRule*, Refusal> FindRule(const v1::PolicyConfig& po
   return MostHelpful(answers);
 }
 
-// Nothing for a job whose model has no layout.
-std::optional<Question> QuestionOf(const jobs::VerifiedJob& job,
-                                   const std::optional<DatasetFacts>& dataset) {
-  const StatusOr<ParameterLayout> layout = jobs::LayoutOf(job.spec);
-  if (!layout.ok()) return std::nullopt;
-  return Question{.job = job,
-                  .model_kind = models::KindName(job.spec.model()),
-                  .num_parameters = layout->num_parameters(),
-                  .dataset = dataset};
+std::uint64_t NumValues(ReportKind kind, const PlannedJob& planned) {
+  const v1::JobSpec& spec = planned.job.spec;
+  const std::uint64_t num_parameters = planned.plan.layout().num_parameters();
+  switch (kind) {
+    case ReportKind::kPreparation:
+      return data::PreparationSize(spec.data());
+    case ReportKind::kUpdate:
+      return spec.training().has_scaffold() ? 2 * num_parameters : num_parameters;
+    case ReportKind::kNewtonSums:
+      return training::NewtonSumsSize(num_parameters);
+    case ReportKind::kPersonalMetrics:
+      return 2 * static_cast<std::uint64_t>(spec.training().metrics_size());
+  }
+  return 0;
 }
 
 }  // namespace
 
-std::uint64_t LocalEpochsOf(const v1::TrainingSpec& training, std::uint64_t num_rows) {
-  if (training.has_local_epochs()) return training.local_epochs();
-  const std::uint64_t batch = training.batch_size() == 0
-                                  ? num_rows
-                                  : std::min<std::uint64_t>(training.batch_size(), num_rows);
-  const std::uint64_t rows_seen = std::uint64_t{training.local_steps()} * batch;
-  return rows_seen / num_rows + (rows_seen % num_rows != 0 ? 1 : 0);
+std::uint64_t LocalEpochsOf(const v1::TrainingSpec& training, std::uint64_t num_patients) {
+  const auto divide_up = [](std::uint64_t a, std::uint64_t b) { return (a + b - 1) / b; };
+  const std::uint64_t batches_per_epoch =
+      divide_up(num_patients, training::BatchPatients(training, num_patients));
+  return divide_up(training::NumBatches(training, num_patients), batches_per_epoch);
 }
 
-std::optional<Refusal> RefusalBeforeData(const jobs::VerifiedJob& job,
-                                         const v1::PolicyConfig& policy) {
-  const std::optional<Question> question = QuestionOf(job, std::nullopt);
-  if (!question.has_value()) return Refusal{.code = ReasonCode::kJobInvalid};
-  const auto found = FindRule(policy, *question);
+std::vector<std::string> ZooNames() {
+  std::vector<std::string> names;
+  const google::protobuf::OneofDescriptor& kinds =
+      *v1::ModelSpec::descriptor()->FindOneofByName("kind");
+  for (int i = 0; i < kinds.field_count(); ++i) {
+    if (kinds.field(i)->number() == v1::ModelSpec::kGraphFieldNumber) continue;
+    names.push_back(kinds.field(i)->name());
+  }
+  return names;
+}
+
+std::optional<Refusal> RefusalBeforeData(const PlannedJob& job, const v1::PolicyConfig& policy) {
+  const auto found = FindRule(policy, {.job = job.job, .plan = job.plan, .dataset = std::nullopt});
   if (const auto* refusal = std::get_if<Refusal>(&found)) return *refusal;
   return std::nullopt;
 }
 
-Decision Decide(const jobs::VerifiedJob& job, const TaskFacts& task, const v1::PolicyConfig& policy,
+Decision Decide(const PlannedJob& job, const TaskFacts& task, const v1::PolicyConfig& policy,
                 const DatasetFacts& dataset) {
-  const std::optional<Question> question = QuestionOf(job, dataset);
-  if (!question.has_value()) return Refusal{.code = ReasonCode::kJobInvalid};
-  const auto found = FindRule(policy, *question);
+  const auto found = FindRule(policy, {.job = job.job, .plan = job.plan, .dataset = dataset});
   if (const auto* refusal = std::get_if<Refusal>(&found)) return *refusal;
   const v1::PolicyRule& rule = *std::get<const v1::PolicyRule*>(found);
 
   ReleaseTerms terms;
   terms.task_id_ = task.task_id;
   terms.kind_ = task.kind;
+  terms.num_values_ = NumValues(task.kind, job);
+  terms.data_ = job.job.spec.data();
   terms.dataset_ = dataset;
   terms.min_rows_per_metric_ = MinExamples(rule);
-  switch (task.kind) {
-    case ReportKind::kMoments:
-      terms.num_values_ = 3 * data::NumNumericFeatures(job.spec.data());
-      break;
-    case ReportKind::kUpdate:
-      terms.num_values_ = question->num_parameters;
-      terms.metrics_.assign(job.spec.training().metrics().begin(),
-                            job.spec.training().metrics().end());
-      break;
+  if (task.kind == ReportKind::kUpdate || task.kind == ReportKind::kPersonalMetrics) {
+    const auto& metrics = job.job.spec.training().metrics();
+    terms.metrics_.assign(metrics.begin(), metrics.end());
   }
   return terms;
 }

@@ -1,28 +1,84 @@
 #include "site_agent/work.h"
 
 #include <algorithm>
+#include <initializer_list>
+#include <limits>
 #include <new>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "core/log.h"
 #include "core/parameters.h"
+#include "data/data_spec.h"
+#include "data/preparation.h"
 #include "site_agent/model_fetch.h"
-#include "site_agent/model_metrics.h"
+#include "training/newton_sums.h"
 
 namespace chorale::site_agent {
 namespace {
 
-// The coordinator gets a code; the reason stays in the site's log.
+ReasonCode CodeOfVerification(const Status& status) {
+  return status.code() == StatusCode::kInvalidArgument ? ReasonCode::kJobInvalid
+                                                       : ReasonCode::kSignatureInvalid;
+}
+
+// Additions that stay at the largest number instead of passing it.
+std::uint64_t Sum(std::initializer_list<std::uint64_t> numbers) {
+  constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t sum = 0;
+  for (const std::uint64_t number : numbers) sum = number > kMax - sum ? kMax : sum + number;
+  return sum;
+}
+
+bool Trains(ReportKind kind) {
+  return kind == ReportKind::kUpdate || kind == ReportKind::kPersonalMetrics;
+}
+
+// What a task holds in memory beside training itself, from above. Nothing overflows: a graph has at
+// most 2^36 parameters, and newton few of them.
+std::uint64_t MemoryBesideTraining(ReportKind kind, const PlannedJob& planned,
+                                   const data::Dataset& dataset) {
+  const v1::JobSpec& spec = planned.job.spec;
+  const ParameterLayout& layout = planned.plan.layout();
+  const std::uint64_t examples = dataset.ExamplesBytes();
+  switch (kind) {
+    case ReportKind::kPreparation:
+      return data::PreparationSize(spec.data()) * sizeof(double);
+    case ReportKind::kNewtonSums:
+      return Sum({examples, examples,
+                  2 * sizeof(double) * training::NewtonSumsSize(layout.num_parameters())});
+    case ReportKind::kUpdate:
+    case ReportKind::kPersonalMetrics:
+      // Start and update; a copy to keep or to report; three control variates.
+      return Sum({examples, (spec.training().has_scaffold() ? 6 : 3) * layout.size_bytes()});
+  }
+  return std::numeric_limits<std::uint64_t>::max();
+}
+
+// Rows of each patient.
+std::vector<std::uint64_t> RowsByPatient(std::span<const std::uint32_t> patients) {
+  std::vector<std::uint64_t> rows;
+  for (const std::uint32_t patient : patients) {
+    if (patient >= rows.size()) rows.resize(std::size_t{patient} + 1);
+    ++rows[patient];
+  }
+  return rows;
+}
+
+DatasetFacts FactsOf(const data::Dataset& dataset) {
+  const std::vector<std::uint64_t> rows = RowsByPatient(dataset.training_patients());
+  return {.num_training_rows = dataset.num_training_rows(),
+          .num_test_rows = dataset.num_test_rows(),
+          .num_training_patients = std::max<std::uint64_t>(rows.size(), 1)};
+}
+
+}  // namespace
+
 Refusal Refuse(ReasonCode code, const v1::Task& task, const Status& problem) {
   log::Warning("task.problem",
                {{"task", task.task_id()}, {"code", NameOf(code)}, {"problem", MessageOf(problem)}});
   return Refusal{.code = code};
-}
-
-ReasonCode CodeOfVerification(const Status& status) {
-  return status.code() == StatusCode::kInvalidArgument ? ReasonCode::kJobInvalid
-                                                       : ReasonCode::kSignatureInvalid;
 }
 
 ReasonCode CodeOfTraining(const Status& status) {
@@ -38,9 +94,26 @@ ReasonCode CodeOfTraining(const Status& status) {
   }
 }
 
-}  // namespace
+std::optional<std::vector<data::Moments>> MomentsOf(const CheckedTask& task,
+                                                    const v1::JobSpec& job) {
+  if (!data::IsFederated(job.data().standardization())) return std::nullopt;
+  return task.moments;
+}
 
-Work::Work(WorkParts parts) : parts_(std::move(parts)), datasets_(parts_.config_directory) {}
+v1::TrainingSpec TrainingOf(ReportKind kind, const v1::JobSpec& job) {
+  v1::TrainingSpec training = job.training();
+  if (kind == ReportKind::kPersonalMetrics) {
+    // After the last round the site trains for itself: nothing holds it to the federation.
+    training.set_local_epochs(job.personalization().local_epochs());
+    training.clear_drift_control();
+  }
+  return training;
+}
+
+Work::Work(WorkParts parts)
+    : parts_(std::move(parts)),
+      datasets_(parts_.config_directory),
+      store_(parts_.config.state_directory(), parts_.journal) {}
 
 WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
                       const WorkObserver& observer) {
@@ -51,10 +124,14 @@ WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
     observer.on_admitted();
     Admitted admitted = std::get<Admitted>(std::move(admission));
     switch (admitted.terms.kind()) {
-      case ReportKind::kMoments:
-        return Prepare(std::move(admitted));
+      case ReportKind::kPreparation:
+        return SumColumns(std::move(admitted));
+      case ReportKind::kNewtonSums:
+        return SumNewton(std::move(admitted), cancellation);
       case ReportKind::kUpdate:
-        return Train(std::move(admitted), task.round(), cancellation, observer);
+        return Train(std::move(admitted), cancellation, observer);
+      case ReportKind::kPersonalMetrics:
+        return Personalize(std::move(admitted), cancellation, observer);
     }
   } catch (const std::bad_alloc&) {
     // The policy bounds a model's size; this machine may have less memory than its policy allows.
@@ -68,7 +145,9 @@ std::variant<Work::Admitted, Refusal> Work::Admit(const v1::Task& task) {
   StatusOr<jobs::VerifiedJob> job =
       jobs::VerifySignedJob(task.job(), parts_.root, parts_.clock.WallNow());
   if (!job.ok()) return Refuse(CodeOfVerification(job.status()), task, job.status());
-  StatusOr<CheckedTask> checked = CheckTask(task, job->spec);
+  StatusOr<std::shared_ptr<const models::GraphPlan>> plan = plans_.Find(*job);
+  if (!plan.ok()) return Refuse(ReasonCode::kJobInvalid, task, plan.status());
+  StatusOr<CheckedTask> checked = CheckTask(task, job->spec, **plan);
   if (!checked.ok()) return Refuse(ReasonCode::kTaskInvalid, task, checked.status());
 
   const auto dataset =
@@ -77,77 +156,93 @@ std::variant<Work::Admitted, Refusal> Work::Admit(const v1::Task& task) {
   if (dataset == parts_.config.datasets().end()) {
     return Refusal{.code = ReasonCode::kDatasetUnknown, .subject = job->spec.dataset()};
   }
-  if (std::optional<Refusal> refusal = RefusalBeforeData(*job, parts_.config.policy())) {
+  if (std::optional<Refusal> refusal = RefusalBeforeData({*job, **plan}, parts_.config.policy())) {
     return *std::move(refusal);
   }
-  if (checked->facts.kind == ReportKind::kUpdate && parts_.trainer == nullptr) {
+  if (Trains(checked->facts.kind) && parts_.trainer == nullptr) {
     return Refusal{.code = ReasonCode::kTrainerUnavailable};
   }
   const auto loaded = datasets_.Load(*dataset, job->spec.data());
   if (const auto* code = std::get_if<ReasonCode>(&loaded)) return Refusal{.code = *code};
   LoadedDataset* const table = std::get<LoadedDataset*>(loaded);
-  Decision decision = Decide(*job, checked->facts, parts_.config.policy(),
-                             {.num_training_rows = table->dataset().num_training_rows(),
-                              .num_test_rows = table->dataset().num_test_rows()});
+  Decision decision =
+      Decide({*job, **plan}, checked->facts, parts_.config.policy(), FactsOf(table->dataset()));
   if (auto* refusal = std::get_if<Refusal>(&decision)) return *std::move(refusal);
-  return Admitted{.job = *std::move(job),
-                  .task = *std::move(checked),
-                  .terms = std::get<ReleaseTerms>(std::move(decision)),
-                  .dataset = table};
+  Admitted admitted{.message = task,
+                    .job = *std::move(job),
+                    .plan = *std::move(plan),
+                    .task = *std::move(checked),
+                    .terms = std::get<ReleaseTerms>(std::move(decision)),
+                    .dataset = table};
+  if (const Status fits = CheckMemory(admitted); !fits.ok()) {
+    return Refuse(ReasonCode::kResourceLimit, task, fits);
+  }
+  return admitted;
 }
 
-WorkOutcome Work::Prepare(Admitted admitted) {
-  std::vector<double> payload;  // [num_numeric_features, 3]
-  for (const data::MomentSums& sums : admitted.dataset->dataset().TrainingMoments()) {
-    payload.insert(payload.end(), {sums.count, sums.sum, sums.sum_of_squares});
+Status Work::CheckMemory(const Admitted& admitted) {
+  const std::uint64_t limit = parts_.config.max_memory_bytes();
+  const ReportKind kind = admitted.task.facts.kind;
+  const v1::JobSpec& spec = admitted.job.spec;
+  const data::Dataset& dataset = admitted.dataset->dataset();
+  std::uint64_t needed = MemoryBesideTraining(kind, {admitted.job, *admitted.plan}, dataset);
+  if (Trains(kind)) {
+    const std::vector<std::uint64_t> rows = RowsByPatient(dataset.training_patients());
+    needed = Sum({needed, training::EstimateMemory(*admitted.plan, TrainingOf(kind, spec),
+                                                   dataset.num_training_rows(),
+                                                   static_cast<int>(parts_.config.threads()),
+                                                   *std::ranges::max_element(rows))});
   }
+  if (needed > limit) {
+    return ResourceExhausted("the task would need about " + std::to_string(needed) +
+                             " bytes of memory; max_memory_bytes allows " + std::to_string(limit));
+  }
+  if (Sum({needed, datasets_.PreparedBytesBeside(*admitted.dataset)}) > limit) {
+    datasets_.DropPreparedBeside(*admitted.dataset);
+  }
+  return OkStatus();
+}
+
+WorkOutcome Work::SumColumns(Admitted admitted) {
+  std::vector<double> payload = admitted.dataset->dataset().PreparationSums();
   const std::uint64_t num_examples = admitted.terms.dataset().num_training_rows;
   return WorkDone{.terms = std::move(admitted.terms),
                   .report = {.payload = std::move(payload), .num_examples = num_examples}};
 }
 
-WorkOutcome Work::Train(Admitted admitted, std::uint32_t round, Cancellation& cancellation,
-                        const WorkObserver& observer) {
+WorkOutcome Work::SumNewton(Admitted admitted, Cancellation& cancellation) {
   const v1::JobSpec& spec = admitted.job.spec;
-  v1::Task named;  // For messages.
-  named.set_task_id(admitted.terms.task_id().value());
-  const StatusOr<ParameterVector> global =
-      FetchParameters(parts_.blobs, admitted.terms.task_id(), *admitted.task.global_model,
-                      parts_.random, cancellation);
-  if (cancellation.is_cancelled()) return WorkWasCancelled{};
-  if (!global.ok()) return Refuse(ReasonCode::kTaskInvalid, named, global.status());
-  if (!AllFinite(*global)) {
-    return Refuse(ReasonCode::kTaskInvalid, named,
-                  InvalidArgument("the global model has a number that is not finite"));
+  const std::optional<training::NewtonKind> kind = training::NewtonKindOf(spec.model());
+  if (!kind.has_value()) {
+    return Refuse(ReasonCode::kJobInvalid, admitted.message,
+                  InvalidArgument("newton is not offered for this model"));
   }
-
-  const bool is_federated = spec.data().standardization() == v1::STANDARDIZATION_FEDERATED;
-  const PreparedExamples& examples =
-      admitted.dataset->Prepare(is_federated ? std::optional(admitted.task.moments) : std::nullopt);
-  StatusOr<std::vector<v1::MetricValue>> metrics =
-      EvaluateMetrics(*parts_.trainer, spec.model(), *global, examples, admitted.terms);
-  if (!metrics.ok()) return Refuse(CodeOfTraining(metrics.status()), named, metrics.status());
+  const StatusOr<std::vector<double>> coefficients = FetchCoefficients(
+      parts_.blobs, admitted.terms.task_id(), *admitted.task.model, parts_.random, cancellation);
   if (cancellation.is_cancelled()) return WorkWasCancelled{};
+  if (!coefficients.ok()) {
+    return Refuse(ReasonCode::kTaskInvalid, admitted.message, coefficients.status());
+  }
+  if (!AllFinite(*coefficients)) {
+    return Refuse(ReasonCode::kTaskInvalid, admitted.message,
+                  InvalidArgument("the coefficients have a number that is not finite"));
+  }
 
   const Time start = parts_.clock.Now();
-  StatusOr<training::TrainResult> result =
-      parts_.trainer->Train({.model = spec.model(),
-                             .training = spec.training(),
-                             .train = examples.train,
-                             .global_parameters = *global,
-                             .seed = training::SeedFor(spec.seed(), round, parts_.site),
-                             .on_progress = observer.on_progress,
-                             .cancelled = &cancellation.flag()});
-  if (cancellation.is_cancelled()) return WorkWasCancelled{};
-  if (!result.ok()) return Refuse(CodeOfTraining(result.status()), named, result.status());
-  if (!AllFinite(result->update)) {
-    return Refuse(ReasonCode::kTrainingDiverged, named,
-                  FailedPrecondition("the update has a number that is not finite"));
+  const data::ExactExamples& examples =
+      admitted.dataset->PrepareExact(MomentsOf(admitted.task, spec));
+  StatusOr<std::vector<double>> sums = training::NewtonSums(*kind, examples, *coefficients);
+  if (!sums.ok()) {
+    // Sizes fit, so that what is invalid are the targets.
+    const ReasonCode code = sums.status().code() == StatusCode::kInvalidArgument
+                                ? ReasonCode::kDataInvalid
+                                : CodeOfTraining(sums.status());
+    return Refuse(code, admitted.message, sums.status());
   }
+  const std::uint64_t num_examples = admitted.terms.dataset().num_training_rows;
   return WorkDone{.terms = std::move(admitted.terms),
-                  .report = {.payload = std::move(result->update),
-                             .num_examples = result->num_examples,
-                             .metrics = *std::move(metrics),
+                  .report = {.payload = *std::move(sums),
+                             .num_examples = num_examples,
                              .training_time = parts_.clock.Now() - start}};
 }
 

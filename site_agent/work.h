@@ -2,8 +2,12 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "chorale/v1/config.pb.h"
 #include "chorale/v1/federation.pb.h"
@@ -11,9 +15,13 @@
 #include "core/random.h"
 #include "core/time.h"
 #include "jobs/signed_job.h"
+#include "models/graph.h"
 #include "site_agent/cancellation.h"
 #include "site_agent/dataset_cache.h"
+#include "site_agent/journal.h"
 #include "site_agent/link.h"
+#include "site_agent/local_store.h"
+#include "site_agent/plan_cache.h"
 #include "site_agent/reason_codes.h"
 #include "site_agent/release_guard.h"
 #include "site_agent/task_check.h"
@@ -32,6 +40,7 @@ struct WorkParts {
   BlobSource& blobs;
   const Clock& clock;
   RandomSource& random;
+  Journal& journal;  // Tells which reports were released.
 };
 
 // Done: what may leave, if the release guard agrees.
@@ -58,18 +67,46 @@ class Work {
 
  private:
   struct Admitted {
+    const v1::Task& message;
     jobs::VerifiedJob job;
+    std::shared_ptr<const models::GraphPlan> plan;
     CheckedTask task;
     ReleaseTerms terms;
     LoadedDataset* dataset;
   };
   [[nodiscard]] std::variant<Admitted, Refusal> Admit(const v1::Task& task);
-  [[nodiscard]] WorkOutcome Prepare(Admitted admitted);
-  [[nodiscard]] WorkOutcome Train(Admitted admitted, std::uint32_t round,
-                                  Cancellation& cancellation, const WorkObserver& observer);
+  // Why the machine cannot do it, told before anything is fetched or trained.
+  [[nodiscard]] Status CheckMemory(const Admitted& admitted);
+
+  [[nodiscard]] WorkOutcome SumColumns(Admitted admitted);
+  [[nodiscard]] WorkOutcome SumNewton(Admitted admitted, Cancellation& cancellation);
+
+  // In work_training.cc.
+  [[nodiscard]] WorkOutcome Train(Admitted admitted, Cancellation& cancellation,
+                                  const WorkObserver& observer);
+  [[nodiscard]] WorkOutcome Personalize(Admitted admitted, Cancellation& cancellation,
+                                        const WorkObserver& observer);
+  [[nodiscard]] StatusOr<ParameterVector> Fetch(const Admitted& admitted,
+                                                const crypto::BlobId& blob,
+                                                Cancellation& cancellation);
+  [[nodiscard]] StatusOr<LocalState> LoadState(const Admitted& admitted, std::span<float> start);
+  [[nodiscard]] Status KeepState(const Admitted& admitted, LocalState state,
+                                 std::span<const float> start, training::TrainResult& result);
 
   WorkParts parts_;
+  PlanCache plans_;
   DatasetCache datasets_;
+  LocalStore store_;
 };
+
+// The coordinator gets a code; the reason stays in the site's log.
+[[nodiscard]] Refusal Refuse(ReasonCode code, const v1::Task& task, const Status& problem);
+// What a failure of the trainer is called.
+[[nodiscard]] ReasonCode CodeOfTraining(const Status& status);
+// How a task of this kind trains.
+[[nodiscard]] v1::TrainingSpec TrainingOf(ReportKind kind, const v1::JobSpec& job);
+// The moments of a task, where its job standardises over all sites.
+[[nodiscard]] std::optional<std::vector<data::Moments>> MomentsOf(const CheckedTask& task,
+                                                                  const v1::JobSpec& job);
 
 }  // namespace chorale::site_agent

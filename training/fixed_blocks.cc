@@ -1,6 +1,7 @@
 #include "training/fixed_blocks.h"
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 
 namespace chorale::training {
@@ -28,6 +29,34 @@ void ForEachBlock(int threads, std::int64_t total, std::int64_t block,
     }
   }
   if (failure) std::rethrow_exception(failure);
+}
+
+void ForEachInOrder(int threads, std::int64_t count, const OrderedWork& compute,
+                    const OrderedWork& commit) {
+  std::atomic<std::int64_t> next = 0;  // Taken in order, so that whoever waits waits for a taker.
+  std::atomic<std::int64_t> turn = 0;
+  std::atomic<bool> has_failed = false;
+  const auto work = [&](std::int64_t worker, std::int64_t) {
+    std::exception_ptr failure;
+    const auto attempt = [&](const OrderedWork& part, std::int64_t index) {
+      if (has_failed) return;
+      try {
+        part(static_cast<int>(worker), index);
+      } catch (...) {
+        failure = std::current_exception();
+        has_failed = true;
+      }
+    };
+    for (std::int64_t index = next++; index < count; index = next++) {
+      attempt(compute, index);
+      for (std::int64_t now = turn; now != index; now = turn) turn.wait(now);
+      attempt(commit, index);
+      turn = index + 1;
+      turn.notify_all();
+    }
+    if (failure) std::rethrow_exception(failure);
+  };
+  ForEachBlock(threads, std::min<std::int64_t>(threads, count), 1, work);
 }
 
 }  // namespace chorale::training

@@ -1,5 +1,6 @@
 #include "training/local_trainer.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <set>
@@ -15,6 +16,7 @@ namespace {
 constexpr std::uint32_t kMaxLocalEpochs = 1000;
 constexpr std::uint32_t kMaxLocalSteps = 1000000;
 constexpr std::uint32_t kMaxBatchSize = 1u << 20;
+constexpr std::uint32_t kMaxAccumulatedBatches = 1024;
 constexpr int kMaxMetrics = 16;
 constexpr double kMaxLearningRate = 100;
 
@@ -34,22 +36,62 @@ Status CheckLearningRate(double rate, const std::string& field) {
   return config::FieldError(field, "must be above 0 and at most 100, got " + Show(rate));
 }
 
+Status CheckAtLeastZero(double value, const std::string& field) {
+  if (value >= 0 && std::isfinite(value)) return OkStatus();
+  return config::FieldError(field, "must be at least 0 and finite, got " + Show(value));
+}
+
+// In (0, 1], or [0, 1] with `may_be_zero`.
+Status CheckShare(double value, bool may_be_zero, const std::string& field) {
+  if ((value > 0 || (may_be_zero && value == 0)) && value <= 1) return OkStatus();
+  return config::FieldError(
+      field, std::string("must be in ") + (may_be_zero ? "[" : "(") + "0, 1], got " + Show(value));
+}
+
+Status CheckSgd(const v1::Sgd& sgd, const std::string& field) {
+  CHORALE_RETURN_IF_ERROR(CheckLearningRate(sgd.learning_rate(), Path(field, "learning_rate")));
+  if (!(sgd.momentum() >= 0 && sgd.momentum() < 1)) {
+    return config::FieldError(Path(field, "momentum"),
+                              "must be in [0, 1), got " + Show(sgd.momentum()));
+  }
+  if (sgd.nesterov() && sgd.momentum() == 0) {
+    return config::FieldError(Path(field, "nesterov"), "needs momentum above 0");
+  }
+  return OkStatus();
+}
+
 Status CheckOptimizer(const v1::OptimizerSpec& spec, const std::string& field) {
   switch (spec.kind_case()) {
-    case v1::OptimizerSpec::kSgd: {
-      CHORALE_RETURN_IF_ERROR(
-          CheckLearningRate(spec.sgd().learning_rate(), Path(field, "sgd.learning_rate")));
-      const double momentum = spec.sgd().momentum();
-      if (momentum >= 0 && momentum < 1) return OkStatus();
-      return config::FieldError(Path(field, "sgd.momentum"),
-                                "must be in [0, 1), got " + Show(momentum));
-    }
+    case v1::OptimizerSpec::kSgd:
+      return CheckSgd(spec.sgd(), Path(field, "sgd"));
     case v1::OptimizerSpec::kAdam:
       return CheckLearningRate(spec.adam().learning_rate(), Path(field, "adam.learning_rate"));
+    case v1::OptimizerSpec::kAdamw:
+      CHORALE_RETURN_IF_ERROR(
+          CheckLearningRate(spec.adamw().learning_rate(), Path(field, "adamw.learning_rate")));
+      return CheckAtLeastZero(spec.adamw().weight_decay(), Path(field, "adamw.weight_decay"));
     case v1::OptimizerSpec::KIND_NOT_SET:
       break;
   }
-  return config::FieldError(field, "is required: sgd or adam");
+  return config::FieldError(field, "is required: sgd, adam or adamw");
+}
+
+Status CheckSchedule(const v1::LearningRateSchedule& schedule, const std::string& field) {
+  switch (schedule.kind_case()) {
+    case v1::LearningRateSchedule::kStepDecay:
+      if (schedule.step_decay().every_rounds() == 0) {
+        return config::FieldError(Path(field, "step_decay.every_rounds"),
+                                  "must be at least 1, got 0");
+      }
+      return CheckShare(schedule.step_decay().factor(), false, Path(field, "step_decay.factor"));
+    case v1::LearningRateSchedule::kCosine:
+      return CheckShare(schedule.cosine().floor(), true, Path(field, "cosine.floor"));
+    case v1::LearningRateSchedule::kExponential:
+      return CheckShare(schedule.exponential().factor(), false, Path(field, "exponential.factor"));
+    case v1::LearningRateSchedule::KIND_NOT_SET:
+      break;
+  }
+  return OkStatus();
 }
 
 Status CheckCount(std::uint32_t value, std::uint32_t low, std::uint32_t high,
@@ -119,11 +161,38 @@ Status Validate(const v1::TrainingSpec& spec, std::string_view field) {
   CHORALE_RETURN_IF_ERROR(CheckLength(spec, field));
   CHORALE_RETURN_IF_ERROR(
       CheckCount(spec.batch_size(), 0, kMaxBatchSize, Path(field, "batch_size")));
-  if (!(spec.l2_penalty() >= 0 && std::isfinite(spec.l2_penalty()))) {
-    return config::FieldError(Path(field, "l2_penalty"),
-                              "must be at least 0 and finite, got " + Show(spec.l2_penalty()));
-  }
+  CHORALE_RETURN_IF_ERROR(CheckAtLeastZero(spec.l2_penalty(), Path(field, "l2_penalty")));
+  CHORALE_RETURN_IF_ERROR(CheckSchedule(spec.schedule(), Path(field, "schedule")));
+  CHORALE_RETURN_IF_ERROR(CheckCount(spec.accumulate_batches(), 0, kMaxAccumulatedBatches,
+                                     Path(field, "accumulate_batches")));
+  CHORALE_RETURN_IF_ERROR(
+      CheckAtLeastZero(spec.max_gradient_norm(), Path(field, "max_gradient_norm")));
+  CHORALE_RETURN_IF_ERROR(CheckAtLeastZero(spec.fedprox().mu(), Path(field, "fedprox.mu")));
   return CheckMetrics(spec, field);
+}
+
+Status ValidateTogether(const v1::TrainingSpec& spec, const models::GraphPlan& plan,
+                        std::string_view field) {
+  const auto& parameters = plan.parameters();
+  if (spec.local_normalization() &&
+      std::none_of(parameters.begin(), parameters.end(),
+                   [](const models::GraphParameter& p) { return p.is_normalization; })) {
+    return config::FieldError(Path(field, "local_normalization"),
+                              "needs a model with norm layers; this one has none");
+  }
+  if (spec.has_scaffold() &&
+      !(spec.optimizer().has_sgd() && spec.optimizer().sgd().momentum() == 0)) {
+    return config::FieldError(Path(field, "scaffold"), "needs the optimizer sgd without momentum");
+  }
+  const models::TargetKind kind = plan.target_kind();
+  const bool classifies = kind == models::TargetKind::kBinary ||
+                          kind == models::TargetKind::kClass || kind == models::TargetKind::kMask;
+  for (int i = 0; i < spec.metrics_size(); ++i) {
+    if (spec.metrics(i).kind() != v1::METRIC_KIND_ACCURACY || classifies) continue;
+    return config::FieldError(Path(field, "metrics[" + std::to_string(i) + "].kind"),
+                              "must be loss: the model's loss classifies nothing");
+  }
+  return OkStatus();
 }
 
 }  // namespace chorale::training

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,27 +13,52 @@
 #include "chorale/v1/jobs.pb.h"
 #include "core/parameters.h"
 #include "core/status.h"
-#include "data/dataset.h"
+#include "data/examples.h"
+#include "models/graph.h"
 
 // Local training as the site agent sees it; no LibTorch type appears here. The implementation on
 // LibTorch is training/torch_trainer.h; a build without LibTorch has none, and the agent then
 // refuses training tasks.
 namespace chorale::training {
 
+// Where a round stands in its job: what learning-rate schedules count.
+struct RoundPlace {
+  std::uint32_t round = 1;  // From 1.
+  std::uint32_t num_rounds = 1;
+};
+
+// Control variates of SCAFFOLD. Empty spans mean zeros.
+struct ControlVariates {
+  std::span<const float> server = {};  // [num_parameters] or empty
+  std::span<const float> site = {};    // [num_parameters] or empty
+};
+
 struct TrainRequest {
-  const v1::ModelSpec& model;
-  const v1::TrainingSpec& training;
+  const models::GraphPlan& plan;
+  const v1::TrainingSpec& training;  // Valid.
   const data::Examples& train;
-  std::span<const float> global_parameters;  // [num_parameters]
-  std::uint64_t seed = 0;                    // Of this site and round: order of examples.
-  // Told after each optimizer step: share of the work done, in [0, 1].
-  std::function<void(double)> on_progress;
-  const std::atomic<bool>* cancelled = nullptr;  // Looked at after each step.
+  std::span<const float> start;  // Parameters to start from. [num_parameters]
+  std::uint64_t seed = 0;        // Of this site and round: order of examples, dropout.
+  RoundPlace place = {};
+  ControlVariates control = {};  // Used under scaffold only.
+  // Told after each batch: share of the work done, in [0, 1].
+  std::function<void(double)> on_progress = {};
+  // Looked at after each batch, and within one wherever its rows can be cut: obeyed in 2 s, unless
+  // one batch of a model that couples examples takes longer.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 struct TrainResult {
-  ParameterVector update;          // Local minus global. [num_parameters]
+  ParameterVector update;  // Local minus start. [num_parameters]
+  // Under scaffold, else empty: the site's next control variate minus its present one.
+  ParameterVector control_change;  // [num_parameters]
   std::uint64_t num_examples = 0;  // Rows of `train`.
+};
+
+struct EvaluationResult {
+  double loss = 0;  // Mean over the examples, without penalties.
+  std::optional<double>
+      accuracy;  // Share classified rightly; none for losses that classify nothing.
 };
 
 // Safe for use by one thread at a time.
@@ -43,10 +69,15 @@ class LocalTrainer {
   // FAILED_PRECONDITION: the loss or a parameter became infinite or NaN (training diverged), with
   // what to change.
   [[nodiscard]] virtual StatusOr<TrainResult> Train(const TrainRequest& request) = 0;
-  // Probability of the positive class for each example. [num_examples]
-  [[nodiscard]] virtual StatusOr<std::vector<float>> Predict(const v1::ModelSpec& model,
+  // What the model says of each example: probabilities (binary cross-entropy; cross-entropy, one
+  // for each class), the value, the rate (Poisson), the log hazard ratio (Cox), the hazard of each
+  // interval. [num_examples, num_outputs]
+  [[nodiscard]] virtual StatusOr<std::vector<float>> Predict(const models::GraphPlan& plan,
                                                              std::span<const float> parameters,
                                                              const data::Examples& examples) = 0;
+  [[nodiscard]] virtual StatusOr<EvaluationResult> Evaluate(const models::GraphPlan& plan,
+                                                            std::span<const float> parameters,
+                                                            const data::Examples& examples) = 0;
   // "cpu" or "cuda:0": where it runs.
   [[nodiscard]] virtual std::string device() const = 0;
 };
@@ -59,5 +90,18 @@ class LocalTrainer {
 
 // INVALID_ARGUMENT as a config::FieldError below `field` ("training").
 [[nodiscard]] Status Validate(const v1::TrainingSpec& spec, std::string_view field);
+// What only model and training together show: local_normalization without a norm layer, scaffold
+// with another optimizer than plain sgd, a metric that the loss does not have.
+[[nodiscard]] Status ValidateTogether(const v1::TrainingSpec& spec, const models::GraphPlan& plan,
+                                      std::string_view field);
+
+// Bytes that Train() is going to need beyond the examples themselves, from above: parameters,
+// gradients, optimizer state, activations of the rows in flight. `max_patient_rows`: rows of the
+// patient that has most; batches are drawn over patients. The largest number where it would not
+// fit. REQUIRES: a valid specification, num_examples > 0, threads > 0.
+[[nodiscard]] std::uint64_t EstimateMemory(const models::GraphPlan& plan,
+                                           const v1::TrainingSpec& training,
+                                           std::uint64_t num_examples, int threads,
+                                           std::uint64_t max_patient_rows = 1);
 
 }  // namespace chorale::training

@@ -4,7 +4,7 @@
 
 namespace chorale::coordinator {
 
-PieceReader::PieceReader(std::span<const PayloadReader> sources, std::uint64_t size_bytes,
+PieceReader::PieceReader(std::span<const PayloadSection> sources, std::uint64_t size_bytes,
                          std::uint64_t piece_bytes)
     : sources_(sources), size_bytes_(size_bytes), piece_bytes_(piece_bytes) {
   const auto most = static_cast<std::size_t>(std::min(piece_bytes, size_bytes) / sizeof(float));
@@ -44,8 +44,9 @@ void PieceReader::Read(std::uint64_t index, Piece& into) const {
   into.num_values = static_cast<std::size_t>(bytes / sizeof(float));
   into.status = OkStatus();
   for (std::size_t i = 0; i < sources_.size() && into.status.ok(); ++i) {
-    into.status = sources_[i].ReadAt(
-        into.offset_bytes, {reinterpret_cast<std::uint8_t*>(into.values[i].data()), bytes});
+    into.status =
+        sources_[i].payload.ReadAt(sources_[i].offset_bytes + into.offset_bytes,
+                                   {reinterpret_cast<std::uint8_t*>(into.values[i].data()), bytes});
   }
 }
 

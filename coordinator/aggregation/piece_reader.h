@@ -12,7 +12,13 @@
 
 namespace chorale::coordinator {
 
-// Reads the same piece of several payloads of equal size, ahead of its user: while one piece is
+// The part of a payload that begins here.
+struct PayloadSection {
+  PayloadReader payload;
+  std::uint64_t offset_bytes = 0;
+};
+
+// Reads the same piece of several sections of equal size, ahead of its user: while one piece is
 // summed, the next is read. One user thread.
 class PieceReader {
  public:
@@ -24,9 +30,9 @@ class PieceReader {
     Status status;
   };
 
-  // REQUIRES: every source has `size_bytes`; `piece_bytes` is a multiple of 4. Sources must outlive
-  // the reader.
-  PieceReader(std::span<const PayloadReader> sources, std::uint64_t size_bytes,
+  // REQUIRES: every section has `size_bytes`; `piece_bytes` is a multiple of 4. Sources must
+  // outlive the reader.
+  PieceReader(std::span<const PayloadSection> sources, std::uint64_t size_bytes,
               std::uint64_t piece_bytes);
   ~PieceReader();
   PieceReader(const PieceReader&) = delete;
@@ -40,7 +46,7 @@ class PieceReader {
   void Read(std::uint64_t index, Piece& into) const;
   void ReadAhead();
 
-  const std::span<const PayloadReader> sources_;
+  const std::span<const PayloadSection> sources_;
   const std::uint64_t size_bytes_;
   const std::uint64_t piece_bytes_;
   std::uint64_t next_ = 0;

@@ -27,18 +27,19 @@ constexpr std::size_t kGroup = 8;
 
 // One pass: the next kSites sites of a block. The first pass starts from zero, the last one writes
 // the result; only passes between them need the accumulators.
+template <typename Out>
 struct Pass {
   const float* const* x;  // [kSites][size]
   const double* weights;  // [kSites]
   double* total;          // [size]
-  float* next;            // [size]
+  Out* next;              // [size]
   std::size_t size;
 };
 
 // The order of additions is the order of sites, whatever the group. `next` may be one of x: each
 // value is written after those of the same place have been read.
-template <std::size_t kSites, bool kIsFirst, bool kIsLast>
-[[gnu::always_inline]] inline void AddSites(const Pass& pass) {
+template <std::size_t kSites, bool kIsFirst, bool kIsLast, typename Out>
+[[gnu::always_inline]] inline void AddSites(const Pass<Out>& pass) {
   const float* x[kSites];
   double w[kSites];
   for (std::size_t k = 0; k < kSites; ++k) {
@@ -50,19 +51,20 @@ template <std::size_t kSites, bool kIsFirst, bool kIsLast>
     double sum = kIsFirst ? 0.0 : pass.total[i];
     for (std::size_t k = 0; k < kSites; ++k) sum += w[k] * static_cast<double>(x[k][i]);
     if constexpr (kIsLast) {
-      pass.next[i] = static_cast<float>(sum);
+      pass.next[i] = static_cast<Out>(sum);
     } else {
       pass.total[i] = sum;
     }
   }
 }
 
-template <std::size_t kSites>
-[[gnu::always_inline]] inline void AddLastSites(const Pass& pass, bool is_first) {
+template <std::size_t kSites, typename Out>
+[[gnu::always_inline]] inline void AddLastSites(const Pass<Out>& pass, bool is_first) {
   is_first ? AddSites<kSites, true, true>(pass) : AddSites<kSites, false, true>(pass);
 }
 
-[[gnu::always_inline]] inline void AddLastSites(const Pass& pass, bool is_first,
+template <typename Out>
+[[gnu::always_inline]] inline void AddLastSites(const Pass<Out>& pass, bool is_first,
                                                 std::size_t num_sites) {
   static_assert(kGroup == 8);
   switch (num_sites) {
@@ -86,22 +88,24 @@ template <std::size_t kSites>
 }
 
 // All sites of one block. REQUIRES: at least one site.
+template <typename Out>
 struct Block {
   std::span<const std::span<const float>> updates;
   std::span<const double> weights;
-  float* next;
+  Out* next;
   std::size_t offset;
   std::size_t size;
 };
 
-[[gnu::always_inline]] inline void SumBlockBody(const Block& block) {
+template <typename Out>
+[[gnu::always_inline]] inline void SumBlockBody(const Block<Out>& block) {
   alignas(64) double total[kBlock];
   const std::size_t num_sites = block.updates.size();
   for (std::size_t k = 0; k < num_sites; k += kGroup) {
     const std::size_t count = std::min(kGroup, num_sites - k);
     const float* x[kGroup];
     for (std::size_t j = 0; j < count; ++j) x[j] = block.updates[k + j].data() + block.offset;
-    const Pass pass{x, block.weights.data() + k, total, block.next + block.offset, block.size};
+    const Pass<Out> pass{x, block.weights.data() + k, total, block.next + block.offset, block.size};
     if (k + count == num_sites) {
       AddLastSites(pass, k == 0, count);
     } else {
@@ -110,33 +114,46 @@ struct Block {
   }
 }
 
-void SumBlockPortable(const Block& block) { SumBlockBody(block); }
+template <typename Out>
+void SumBlockPortable(const Block<Out>& block) {
+  SumBlockBody(block);
+}
 
-using SumBlock = void (*)(const Block&);
+template <typename Out>
+using SumBlock = void (*)(const Block<Out>&);
 
 #if defined(__x86_64__)
 // Wider, and the same bits as the portable form: products and sums are rounded one by one, since
 // this file is compiled without contraction.
-[[gnu::target("avx2")]] void SumBlockAvx2(const Block& block) { SumBlockBody(block); }
-[[gnu::target(CHORALE_AVX512)]] void SumBlockAvx512(const Block& block) { SumBlockBody(block); }
+template <typename Out>
+[[gnu::target("avx2")]] void SumBlockAvx2(const Block<Out>& block) {
+  SumBlockBody(block);
+}
+template <typename Out>
+[[gnu::target(CHORALE_AVX512)]] void SumBlockAvx512(const Block<Out>& block) {
+  SumBlockBody(block);
+}
 
-SumBlock ChooseSumBlock() {
-  if (__builtin_cpu_supports("avx512f")) return SumBlockAvx512;
-  return __builtin_cpu_supports("avx2") ? SumBlockAvx2 : SumBlockPortable;
+template <typename Out>
+SumBlock<Out> ChooseSumBlock() {
+  if (__builtin_cpu_supports("avx512f")) return SumBlockAvx512<Out>;
+  return __builtin_cpu_supports("avx2") ? SumBlockAvx2<Out> : SumBlockPortable<Out>;
 }
 #else
-SumBlock ChooseSumBlock() { return SumBlockPortable; }
+template <typename Out>
+SumBlock<Out> ChooseSumBlock() {
+  return SumBlockPortable<Out>;
+}
 #endif
 
-}  // namespace
-
-void WeightedSum(std::span<const std::span<const float>> updates, std::span<const double> weights,
-                 std::span<float> sum, int num_threads) {
+template <typename Out>
+void SumAllBlocks(std::span<const std::span<const float>> updates, std::span<const double> weights,
+                  std::span<Out> sum, int num_threads) {
   if (updates.empty()) {
-    std::fill(sum.begin(), sum.end(), 0.0F);
+    std::fill(sum.begin(), sum.end(), Out{0});
     return;
   }
-  const SumBlock sum_block = ChooseSumBlock();
+  const SumBlock<Out> sum_block = ChooseSumBlock<Out>();
   const std::size_t size = sum.size();
   const auto num_blocks = static_cast<std::int64_t>((size + kBlock - 1) / kBlock);
 #pragma omp parallel for schedule(static) num_threads(num_threads) if (size >= kLeastParallel)
@@ -146,14 +163,16 @@ void WeightedSum(std::span<const std::span<const float>> updates, std::span<cons
   }
 }
 
-void AddWeightedSum(std::span<const float> base, std::span<const std::span<const float>> updates,
-                    std::span<const double> weights, std::span<float> next, int num_threads) {
-  // The base is one more vector, of weight 1: exact in double precision.
-  std::vector<std::span<const float>> vectors = {base};
-  vectors.insert(vectors.end(), updates.begin(), updates.end());
-  std::vector<double> all_weights = {1.0};
-  all_weights.insert(all_weights.end(), weights.begin(), weights.end());
-  WeightedSum(vectors, all_weights, next, num_threads);
+}  // namespace
+
+void WeightedSum(std::span<const std::span<const float>> updates, std::span<const double> weights,
+                 std::span<float> sum, int num_threads) {
+  SumAllBlocks(updates, weights, sum, num_threads);
+}
+
+void WeightedSum(std::span<const std::span<const float>> updates, std::span<const double> weights,
+                 std::span<double> sum, int num_threads) {
+  SumAllBlocks(updates, weights, sum, num_threads);
 }
 
 }  // namespace chorale::coordinator

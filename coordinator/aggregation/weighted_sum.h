@@ -9,13 +9,12 @@ namespace chorale::coordinator {
 
 // sum[i] = sum over k of weights[k] * updates[k][i], rounded once to float32.
 //   updates  [num_sites][num_parameters]   weights  [num_sites]   sum  [num_parameters]
-// REQUIRES: equal sizes; num_threads >= 1.
+// `sum` may be one of the updates. REQUIRES: equal sizes; num_threads >= 1.
 void WeightedSum(std::span<const std::span<const float>> updates, std::span<const double> weights,
                  std::span<float> sum, int num_threads);
 
-// next[i] = base[i] + sum over k of weights[k] * updates[k][i], rounded once to float32. `next` may
-// be `base`.
-void AddWeightedSum(std::span<const float> base, std::span<const std::span<const float>> updates,
-                    std::span<const double> weights, std::span<float> next, int num_threads);
+// The same without rounding to float32.
+void WeightedSum(std::span<const std::span<const float>> updates, std::span<const double> weights,
+                 std::span<double> sum, int num_threads);
 
 }  // namespace chorale::coordinator

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/valid_job.h"
+
 namespace chorale::cli {
 namespace {
 
@@ -69,6 +71,49 @@ TEST(JobTextTest, HasNoLossWithoutMetric) {
   round.add_metrics()->set_kind(v1::METRIC_KIND_ACCURACY);
 
   EXPECT_EQ(LossText(round), "-");
+}
+
+TEST(JobTextTest, LabelsRoundsThatMakeAModelByNumber) {
+  EXPECT_EQ(RoundLabel("preparation", 0), "preparation");
+  EXPECT_EQ(RoundLabel("training", 3), "3");
+  EXPECT_EQ(RoundLabel("newton", 3), "3");
+  EXPECT_EQ(RoundLabel("personalization", 4), "personalization");
+}
+
+TEST(JobTextTest, TellsTheStatisticsOfColumns) {
+  const v1::JobSpec spec = support::ValidJob();
+  v1::RoundRecord round;
+  v1::ColumnStatistics& age = *round.add_statistics();
+  age.set_column("age");
+  age.set_count(297);
+  age.set_missing(6);
+  age.set_mean(54.5421);
+  age.set_standard_deviation(9.0497);
+  for (const double quantile : {40.0, 48.0, 56.0, 61.0, 68.0}) age.add_quantiles(quantile);
+  v1::ColumnStatistics& pain = *round.add_statistics();
+  pain.set_column("pain");
+  pain.set_count(303);
+  for (const std::uint64_t count : {144u, 86u, 73u}) pain.add_level_counts(count);
+
+  EXPECT_EQ(StatisticsText(round, spec),
+            "COLUMN  ROWS  MISSING  MEAN    SD      P5  P25  MEDIAN  P75  P95  LEVELS\n"
+            "age     297   6        54.542  9.0497  40  48   56      61   68   -\n"
+            "pain    303   0        -       -       -   -    -       -    -    "
+            "none 144, mild 86, strong 73\n");
+}
+
+TEST(JobTextTest, NamesLevelsByPlaceWhereTheSpecificationDoesNotFit) {
+  v1::RoundRecord round;
+  v1::ColumnStatistics& other = *round.add_statistics();
+  other.set_column("other\x1b[2J");
+  for (int i = 0; i < 20; ++i) other.add_level_counts(1);
+
+  const std::string text = StatisticsText(round, support::ValidJob());
+
+  EXPECT_THAT(text, testing::HasSubstr("other?[2J"));
+  EXPECT_THAT(text, testing::HasSubstr("level 1 1, level 2 1"));
+  EXPECT_THAT(text, testing::HasSubstr("and 4 more"));
+  EXPECT_EQ(StatisticsText(v1::RoundRecord(), support::ValidJob()), "");
 }
 
 }  // namespace

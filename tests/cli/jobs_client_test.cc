@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "chorale/v1/jobs.grpc.pb.h"
+#include "core/chunking.h"
 #include "core/rpc/server.h"
 #include "core/rpc/tls.h"
 #include "tests/support/test_pki.h"
@@ -44,7 +45,18 @@ class FakeJobs final : public v1::Jobs::Service {
     for (int i = 0; i < 3; ++i) writer->Write(message);
     return status;
   }
+  grpc::Status UploadModel(grpc::ServerContext*, grpc::ServerReader<v1::UploadModelRequest>* reader,
+                           v1::UploadModelResponse*) override {
+    for (v1::UploadModelRequest request; reader->Read(&request);) {
+      if (request.has_header()) uploaded_id = request.header();
+      uploaded += request.chunk().data();
+      if (!status.ok()) return status;
+    }
+    return status;
+  }
   grpc::Status status;
+  v1::BlobDescriptor uploaded_id;
+  std::string uploaded;
   int watches = 0;
   int broken_watches = 0;
 };
@@ -157,6 +169,27 @@ TEST_F(JobsClientTest, StopsPullingAtTheFirstErrorOfTheReader) {
 
   EXPECT_EQ(status.code(), StatusCode::kDataLoss);
   EXPECT_EQ(messages, 1);
+}
+
+TEST_F(JobsClientTest, UploadsWeightsChunkByChunk) {
+  const Bytes weights(kChunkBytes + 8, 7);
+  const crypto::BlobId id = crypto::IdentifyBlob(weights);
+
+  const Status status = client_->UploadModel(id, weights);
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(service_.uploaded, std::string(weights.begin(), weights.end()));
+  EXPECT_EQ(service_.uploaded_id.size_bytes(), kChunkBytes + 8);
+}
+
+TEST_F(JobsClientTest, SaysWhyAnUploadIsNotTaken) {
+  service_.status = {grpc::StatusCode::RESOURCE_EXHAUSTED, "no space left"};
+  const Bytes weights(8 * kChunkBytes, 7);
+
+  const Status status = client_->UploadModel(crypto::IdentifyBlob(weights), weights);
+
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(MessageOf(status), HasSubstr("no space left"));
 }
 
 TEST_F(JobsClientTest, RefusesAMalformedAddress) {

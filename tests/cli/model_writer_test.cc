@@ -103,6 +103,37 @@ TEST_F(ModelWriterTest, WritesWeightsManifestAndSignature) {
   EXPECT_EQ(signature["certificate"], header_.certificate());
 }
 
+TEST_F(ModelWriterTest, WritesDoublesWhereTheManifestSaysSo) {
+  const std::vector<double> values = {0.1, -2, 3e300, 4};
+  layout_ = *ParameterLayout::Create({{"linear.weight", {1, 3}}, {"linear.bias", {1}}});
+  const ByteSpan bytes = AsBytes(std::span<const double>(values));
+  weights_ = crypto::IdentifyBlob(bytes);
+  nlohmann::json manifest = Manifest();
+  manifest["weights"]["numbers"] = "float64";
+  SignAs(v1::PARTY_ROLE_COORDINATOR, manifest);
+  auto writer = Create();
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  ASSERT_TRUE(
+      rpc::SendBytes(bytes, [&](v1::Chunk&& chunk) { return writer->Append(chunk).ok(); }).ok());
+  EXPECT_EQ(writer->size_bytes(), 32u);
+  ASSERT_TRUE((*std::move(writer)).Finish().ok());
+
+  const auto model = models::LoadExactSafetensors(out_ / "model.safetensors", 1 << 20);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->layout, layout_);
+  EXPECT_EQ(model->values, values);
+}
+
+TEST_F(ModelWriterTest, RefusesDoublesThatTheManifestCallsFloats) {
+  const std::vector<double> values = {0.1, -2, 3, 4};
+  layout_ = *ParameterLayout::Create({{"linear.weight", {1, 3}}, {"linear.bias", {1}}});
+  weights_ = crypto::IdentifyBlob(AsBytes(std::span<const double>(values)));
+  SignAs(v1::PARTY_ROLE_COORDINATOR, Manifest());
+
+  EXPECT_EQ(Create().status().code(), StatusCode::kDataLoss);
+  EXPECT_TRUE(IsEmpty());
+}
+
 TEST_F(ModelWriterTest, RefusesAManifestThatWasChanged) {
   header_.mutable_manifest()->append(" ");
 
@@ -169,8 +200,8 @@ TEST_F(ModelWriterTest, SurvivesMutatedManifestsThatAreSigned) {
     header_.set_signature(
         ToString(signer.signing_key().Sign("chorale/v1/manifest", AsBytes(manifest))));
 
-    const auto writer = ModelWriter::Create(out_, "job-1", header_, researcher.root(),
-                                            SystemClock().WallNow());
+    const auto writer =
+        ModelWriter::Create(out_, "job-1", header_, researcher.root(), SystemClock().WallNow());
 
     EXPECT_TRUE(writer.ok() || writer.status().code() == StatusCode::kDataLoss) << writer.status();
   }

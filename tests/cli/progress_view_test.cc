@@ -65,6 +65,34 @@ TEST(ProgressLinesTest, TellsTheEndAfterTheLastRound) {
                                                  "job j1 (heart) failed: two rounds abandoned"));
 }
 
+TEST(ProgressLinesTest, TellsWhyAJobEndedEarly) {
+  ProgressLines lines;
+  v1::WatchJobResponse message = Running();
+  AddRound(message, 4);
+  message.mutable_ended_rounds(0)->set_phase("newton");
+  message.mutable_ended_rounds(0)->set_reason("collinear columns");
+  message.mutable_job()->set_state(v1::JOB_STATE_COMPLETED);
+  message.mutable_job()->set_reason("converged");
+
+  EXPECT_THAT(lines.Update(message),
+              ElementsAre("round 4 published: in 1, late 1, out 0; loss 0.5; 2 s; collinear "
+                          "columns; va late",
+                          "job j1 (heart) completed: converged"));
+}
+
+TEST(ProgressLinesTest, NamesRoundsThatMakeNoModelByTheirPhase) {
+  ProgressLines lines;
+  v1::WatchJobResponse message = Running();
+  AddRound(message, 0);
+  message.mutable_ended_rounds(0)->set_phase("preparation");
+  AddRound(message, 5);
+  message.mutable_ended_rounds(1)->set_phase("personalization");
+
+  EXPECT_THAT(lines.Update(message),
+              ElementsAre("job j1 (heart) running", HasSubstr("preparation published"),
+                          testing::StartsWith("personalization published")));
+}
+
 TEST(ProgressLinesTest, TellsWhyAJobWaitsWhenTheReasonChanges) {
   ProgressLines lines;
   v1::WatchJobResponse message = Running();

@@ -8,6 +8,7 @@ namespace chorale::cli {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 class SiteVerbsTest : public CommandLineTest {
  protected:
@@ -93,6 +94,31 @@ TEST_F(SiteVerbsTest, RefusesADatasetWithoutAFile) {
                  Path("absent.csv")})
                 .code,
             ExitCode::kInvalid);
+}
+
+TEST_F(SiteVerbsTest, AddsArraysBesideTheTable) {
+  std::ofstream(Path("images.npy")) << "not read yet";
+
+  ASSERT_EQ(AddDataset({"--array", "image=" + Path("images.npy")}).code, ExitCode::kOk);
+
+  const auto json = nlohmann::json::parse(
+      MustRun({"site", "dataset", "list", "--dir", Path("north"), "--format", "json"}));
+  EXPECT_EQ(json["datasets"][0]["arrays"][0]["column"], "image");
+  EXPECT_EQ(json["datasets"][0]["arrays"][0]["path"], Path("images.npy"));
+  EXPECT_THAT(AddDataset({"--array", "image"}).err, HasSubstr("COLUMN=FILE.npy"));
+  EXPECT_THAT(AddDataset({"--array", "image=" + Path("absent.npy")}).err, HasSubstr("no file"));
+}
+
+TEST_F(SiteVerbsTest, AllowsSumsOnlyWhenAsked) {
+  ASSERT_EQ(AddDataset().code, ExitCode::kOk);
+  ASSERT_EQ(Allow("heart").code, ExitCode::kOk);
+  EXPECT_THAT(Read("north/site.yaml"), Not(HasSubstr("\n      sums:")));
+
+  ASSERT_EQ(Run({"site", "allow", "--dir", Path("north"), "--researcher", "alice", "--dataset",
+                 "heart", "--model", "cox", "--sums", "newton"})
+                .code,
+            ExitCode::kOk);
+  EXPECT_THAT(Read("north/site.yaml"), HasSubstr("sums: [newton]"));
 }
 
 TEST_F(SiteVerbsTest, RefusesAMalformedFilter) {

@@ -21,7 +21,8 @@ TEST_F(UsageTest, PrintsHelpForEveryGroupAndVerb) {
       {"coordinator", "enrol"}, {"coordinator", "sites"},   {"researcher", "enrol"},
       {"job", "submit"},        {"job", "watch"},           {"job", "list"},
       {"job", "show"},          {"job", "cancel"},          {"model", "pull"},
-      {"data", "synthetic"}};
+      {"data", "synthetic"},    {"privacy", "epsilon"},     {"privacy", "noise"},
+      {"privacy", "steps"},     {"privacy", "rdp"}};
   for (std::vector<std::string> arguments : verbs) {
     arguments.push_back("--help");
     EXPECT_THAT(MustRun(arguments), HasSubstr("Usage")) << arguments[0] << ' ' << arguments[1];

@@ -126,5 +126,64 @@ TEST(CohortTest, DrawsEverySiteAboutEquallyOften) {
   for (const auto& [site, count] : drawn) EXPECT_NEAR(count, 500, 117) << site.value();
 }
 
+// ---------------------------------------------------------------------------- turns
+
+// Whose turn it is in each of `num_rounds` rounds, every site being there.
+std::vector<SiteId> Turns(const std::vector<Candidate>& candidates, std::uint64_t seed,
+                          int num_rounds) {
+  std::vector<SiteId> turns;
+  CohortRules rules{.min_reports = 1, .job_seed = seed, .takes_turns = true};
+  for (int round = 0; round < num_rounds; ++round) {
+    const std::vector<SiteId> cohort = CohortOf(candidates, rules);
+    EXPECT_EQ(cohort.size(), 1u);
+    turns.push_back(cohort.at(0));
+    rules.previous = cohort.at(0);
+  }
+  return turns;
+}
+
+TEST(CohortTest, SitesTakeTurnsInAnOrderThatRepeats) {
+  const std::vector<SiteId> turns = Turns(Many(5), 3, 15);
+
+  EXPECT_EQ(std::set<SiteId>(turns.begin(), turns.begin() + 5).size(), 5u);
+  for (std::size_t i = 5; i < turns.size(); ++i) EXPECT_EQ(turns[i], turns[i - 5]);
+}
+
+TEST(CohortTest, TheSeedDrawsTheOrderOfTurns) {
+  EXPECT_EQ(Turns(Many(8), 3, 8), Turns(Many(8), 3, 8));
+  EXPECT_NE(Turns(Many(8), 3, 8), Turns(Many(8), 4, 8));
+}
+
+TEST(CohortTest, WhoIsAwayIsSkippedAndTheOthersKeepTheirOrder) {
+  const std::vector<SiteId> turns = Turns(Many(5), 3, 5);
+  std::vector<Candidate> candidates = Many(5);
+  for (Candidate& candidate : candidates) candidate.is_connected = candidate.site != turns[1];
+  CohortRules rules{.min_reports = 1, .job_seed = 3, .takes_turns = true, .previous = turns[0]};
+
+  EXPECT_THAT(CohortOf(candidates, rules), ElementsAre(turns[2]));
+  rules.previous = turns[1];  // Its turn was before it went away.
+  EXPECT_THAT(CohortOf(candidates, rules), ElementsAre(turns[2]));
+  rules.previous = turns[4];
+  EXPECT_THAT(CohortOf(candidates, rules), ElementsAre(turns[0]));
+}
+
+TEST(CohortTest, ANewSiteDoesNotMoveTheOrderOfTheOthers) {
+  const std::vector<SiteId> few = Turns(Many(5), 3, 5);
+  std::vector<SiteId> many = Turns(Many(6), 3, 6);
+  std::erase(many, SiteId("s105"));
+
+  EXPECT_EQ(many, few);
+}
+
+TEST(CohortTest, CountsWhoWouldTakePart) {
+  std::vector<Candidate> candidates = Many(6);
+  candidates[0].is_in_good_standing = false;
+  candidates[1].is_connected = false;  // May come back.
+  candidates[2].offers_dataset = false;
+  candidates[3].has_refused = true;
+
+  EXPECT_EQ(CountWilling(candidates), 3u);
+}
+
 }  // namespace
 }  // namespace chorale::coordinator

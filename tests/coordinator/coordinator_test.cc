@@ -92,7 +92,13 @@ class WireSite {
 
   grpc::Status Report(const std::string& task, const std::vector<float>& update,
                       std::uint64_t num_examples = 10) {
-    const ByteSpan bytes = AsBytes(std::span<const float>(update));
+    return ReportBytes(task, AsBytes(std::span<const float>(update)), num_examples);
+  }
+  grpc::Status ReportSums(const std::string& task, const std::vector<double>& sums,
+                          std::uint64_t num_examples = 10) {
+    return ReportBytes(task, AsBytes(std::span<const double>(sums)), num_examples);
+  }
+  grpc::Status ReportBytes(const std::string& task, ByteSpan bytes, std::uint64_t num_examples) {
     grpc::ClientContext context;
     v1::ReportResultResponse response;
     const auto writer = stub_->ReportResult(&context, &response);
@@ -173,6 +179,33 @@ class CoordinatorTest : public testing::Test {
     const grpc::Status status = Submit(Request(spec), id);
     EXPECT_TRUE(status.ok()) << status.error_message();
     return id;
+  }
+  // Sends weights under this name, which may be another's.
+  grpc::Status Upload(const crypto::BlobId& id, ByteSpan bytes) {
+    grpc::ClientContext context;
+    v1::UploadModelResponse response;
+    const auto writer = researcher_->UploadModel(&context, &response);
+    v1::UploadModelRequest request;
+    *request.mutable_header() = rpc::ToProto(id);
+    if (writer->Write(request)) {
+      const Status sent = rpc::SendBytes(bytes, [&](v1::Chunk&& chunk) {
+        *request.mutable_chunk() = std::move(chunk);
+        return writer->Write(request);
+      });
+      if (sent.ok()) writer->WritesDone();
+    }
+    return writer->Finish();
+  }
+  grpc::Status Upload(const std::vector<float>& weights) {
+    const ByteSpan bytes = AsBytes(std::span<const float>(weights));
+    return Upload(crypto::IdentifyBlob(bytes), bytes);
+  }
+  static v1::JobSpec SpecFrom(const std::vector<float>& weights) {
+    v1::JobSpec spec = Spec();
+    spec.mutable_initial_model()->set_file("start.safetensors");
+    *spec.mutable_initial_model()->mutable_weights() =
+        rpc::ToProto(crypto::IdentifyBlob(AsBytes(std::span<const float>(weights))));
+    return spec;
   }
   // Watches until the job ends; returns what was told last.
   v1::WatchJobResponse WatchToTheEnd(const std::string& id) {
@@ -365,6 +398,139 @@ TEST_F(CoordinatorTest, ExcludesASiteThatReportsNoNumber) {
 
   EXPECT_EQ(end.job().state(), v1::JOB_STATE_COMPLETED);
   EXPECT_EQ(end.ended_rounds(0).sites(0).reason_code(), "INVALID_UPDATE");
+}
+
+// ---------------------------------------------------------------------------- kinds of rounds
+
+TEST_F(CoordinatorTest, GivesASiteTheControlVariateOfItsTask) {
+  v1::JobSpec spec = Spec();
+  spec.mutable_rounds()->set_count(2);
+  spec.mutable_training()->mutable_scaffold();
+  WireSite north = Site("north");
+  WireSite south = Site("south");
+  ASSERT_TRUE(north.Connect().ok());
+  ASSERT_TRUE(south.Connect().ok());
+  MustSubmit(spec);
+  EXPECT_TRUE(north.Report(north.NextTask()->task_id(), {1, 1, 1, 1, 2, 2, 2, 2}).ok());
+  EXPECT_TRUE(south.Report(south.NextTask()->task_id(), {1, 1, 1, 1, 4, 4, 4, 4}).ok());
+  const v1::Task task = *north.NextTask();
+  Bytes model;
+  Bytes variate;
+
+  EXPECT_TRUE(north.Fetch(task.task_id(), task.training().global_model(), model).ok());
+  EXPECT_TRUE(north.Fetch(task.task_id(), task.training().control_variate(), variate).ok());
+
+  EXPECT_THAT(*ParametersFromBytes(model), testing::Each(1.0f));
+  EXPECT_THAT(*ParametersFromBytes(variate), testing::Each(3.0f));
+}
+
+TEST_F(CoordinatorTest, ExcludesASiteWhoseSumsNoRowsCouldHave) {
+  v1::JobSpec spec = Spec();
+  spec.mutable_rounds()->set_min_reports(1);
+  spec.mutable_data()->set_standardization(v1::STANDARDIZATION_FEDERATED);
+  WireSite north = Site("north");
+  WireSite south = Site("south");
+  ASSERT_TRUE(north.Connect().ok());
+  ASSERT_TRUE(south.Connect().ok());
+  const std::string id = MustSubmit(spec);
+  // age: rows, sum, squares, missing; pain: three levels, missing.
+  EXPECT_EQ(north.ReportSums(north.NextTask()->task_id(), {99, 3, 5, 0, 4, 3, 3, 0}).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(south.ReportSums(south.NextTask()->task_id(), {10, 30, 100, 0, 4, 3, 3, 0}).ok());
+  EXPECT_TRUE(south.Report(south.NextTask()->task_id(), {1, 1, 1, 1}).ok());
+
+  const v1::WatchJobResponse end = WatchToTheEnd(id);
+
+  EXPECT_EQ(end.job().state(), v1::JOB_STATE_COMPLETED) << end.job().reason();
+  EXPECT_EQ(end.ended_rounds(0).sites(0).reason_code(), "INVALID_UPDATE");
+  ASSERT_EQ(end.ended_rounds(0).statistics_size(), 2);
+  EXPECT_DOUBLE_EQ(end.ended_rounds(0).statistics(0).mean(), 3);
+}
+
+// ---------------------------------------------------------------------------- uploads
+
+TEST_F(CoordinatorTest, StartsAJobFromUploadedWeights) {
+  const std::vector<float> weights = {1, 2, 3, 4};
+  WireSite north = Site("north");
+  WireSite south = Site("south");
+  ASSERT_TRUE(north.Connect().ok());
+  ASSERT_TRUE(south.Connect().ok());
+  std::string id;
+  EXPECT_EQ(Submit(Request(SpecFrom(weights)), id).error_code(),
+            grpc::StatusCode::FAILED_PRECONDITION);
+
+  ASSERT_TRUE(Upload(weights).ok());
+  MustSubmit(SpecFrom(weights));
+  const v1::Task task = *north.NextTask();
+  Bytes model;
+  ASSERT_TRUE(north.Fetch(task.task_id(), task.training().global_model(), model).ok());
+
+  EXPECT_EQ(*ParametersFromBytes(model), weights);
+}
+
+TEST_F(CoordinatorTest, TakesLargeUploadsAndForgetsThemWithTheProcess) {
+  const std::vector<float> weights(kChunkBytes / 2, 1.5f);  // Two chunks.
+  ASSERT_TRUE(Upload(weights).ok());
+  const std::filesystem::path payloads = directory_.path() / "state" / "payloads";
+  const std::string name =
+      ToHex(crypto::IdentifyBlob(AsBytes(std::span<const float>(weights))).digest);
+  EXPECT_TRUE(std::filesystem::exists(payloads / name));
+
+  coordinator_.reset();
+
+  EXPECT_FALSE(std::filesystem::exists(payloads / name));
+}
+
+TEST_F(CoordinatorTest, RefusesUploadsThatAreNotWhatTheySay) {
+  const std::vector<float> weights = {1, 2, 3, 4};
+  const ByteSpan bytes = AsBytes(std::span<const float>(weights));
+  const crypto::BlobId id = crypto::IdentifyBlob(bytes);
+  crypto::BlobId other = id;
+  other.digest[0] ^= 1;
+
+  EXPECT_EQ(Upload(other, bytes).error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_EQ(Upload(id, {}).error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_EQ(Upload(id, bytes.first(8)).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Upload({.size_bytes = 15, .digest = id.digest}, bytes).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Upload({.size_bytes = 0, .digest = id.digest}, {}).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Upload({.size_bytes = 65ull << 30, .digest = id.digest}, bytes).error_code(),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(Upload({1, std::numeric_limits<float>::quiet_NaN()}).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  std::string job;
+  EXPECT_EQ(Submit(Request(SpecFrom(weights)), job).error_code(),
+            grpc::StatusCode::FAILED_PRECONDITION);
+}
+
+TEST_F(CoordinatorTest, RefusesUploadsOfAnotherForm) {
+  v1::UploadModelRequest header;
+  *header.mutable_header() = rpc::ToProto({.size_bytes = 8, .digest = {1}});
+  v1::UploadModelRequest chunk;
+  chunk.mutable_chunk()->set_data("12345678");
+  v1::UploadModelRequest short_digest;
+  short_digest.mutable_header()->set_digest("short");
+  short_digest.mutable_header()->set_size_bytes(8);
+  const std::vector<std::vector<v1::UploadModelRequest>> uploads = {
+      {}, {chunk}, {header, header}, {short_digest}, {v1::UploadModelRequest()}};
+  for (const std::vector<v1::UploadModelRequest>& upload : uploads) {
+    grpc::ClientContext context;
+    v1::UploadModelResponse response;
+    const auto writer = researcher_->UploadModel(&context, &response);
+    for (const v1::UploadModelRequest& request : upload) writer->Write(request);
+    writer->WritesDone();
+
+    EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+}
+
+TEST_F(CoordinatorTest, TakesUploadsOfResearchersOnly) {
+  const identity::Identity north = Load(v1::PARTY_ROLE_SITE, "north");
+  researcher_ = v1::Jobs::NewStub(*rpc::MakeChannel(
+      {.address = address_, .proxy = "none", .keepalive_interval = {}}, support::TlsOf(north)));
+
+  EXPECT_EQ(Upload({1, 2, 3, 4}).error_code(), grpc::StatusCode::PERMISSION_DENIED);
 }
 
 TEST_F(CoordinatorTest, RefusesAReportOfTheWrongSize) {

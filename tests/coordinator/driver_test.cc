@@ -20,6 +20,7 @@ class DriverTest : public EngineTest {
                                   .payloads = *payloads_,
                                   .members = *members_,
                                   .tasks = *tasks_,
+                                  .uploads = *uploads_,
                                   .work = work_,
                                   .clock = clock_,
                                   .random = random_,
@@ -129,12 +130,13 @@ TEST(WorkerTest, DoesWorkAndTellsOfIt) {
   v1::ModelSpec model;
   model.mutable_logistic_regression();
 
-  worker.Start({.job = JobId("j1"), .task = MakeModelWork{model, 3, 7}});
+  worker.Start(
+      {.job = JobId("j1"), .task = MakeModelWork{.model = model, .num_inputs = 3, .seed = 7}});
   WorkDone result = done.get_future().get();
 
   EXPECT_EQ(result.job, JobId("j1"));
   ASSERT_TRUE(result.product.ok()) << result.product.status();
-  EXPECT_EQ(std::get<HeldPayload>(*result.product).id().size_bytes, 16u);
+  EXPECT_EQ(std::get<NextModel>(*result.product).model.id().size_bytes, 16u);
 }
 
 TEST(WorkerTest, TellsWhatWentWrong) {
@@ -142,9 +144,11 @@ TEST(WorkerTest, TellsWhatWentWrong) {
   auto payloads = *PayloadStore::Open(directory.path() / "payloads");
   const std::atomic<bool> never = false;
 
-  const auto product = DoWork(*payloads, {.job = JobId("j1"), .task = MomentsWork{}}, 1, never);
+  const Work work{.job = JobId("j1"),
+                  .task = MakeModelWork{.uploaded = crypto::BlobId{.size_bytes = 4}}};
+  const auto product = DoWork(*payloads, work, 1, never);
 
-  EXPECT_EQ(product.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(product.status().code(), StatusCode::kNotFound);
 }
 
 TEST(WorkerTest, ForgetsWhatWaitsWhenItStops) {
@@ -153,7 +157,7 @@ TEST(WorkerTest, ForgetsWhatWaitsWhenItStops) {
   Worker worker(*payloads, 1, [](WorkDone) {});
   worker.Stop();
 
-  worker.Start({.job = JobId("j1"), .task = MomentsWork{}});  // Nobody does it; nothing waits.
+  worker.Start({.job = JobId("j1"), .task = MetricsWork{}});  // Nobody does it; nothing waits.
 }
 
 }  // namespace

@@ -89,12 +89,14 @@ class EngineTest : public testing::Test {
     sessions_.clear();
     tasks_ = std::make_unique<TaskTable>(8);
     work_.queue.clear();
+    uploads_ = std::make_unique<Uploads>();
     payloads_ = *PayloadStore::Open(directory_.path() / "payloads");
     members_ = *Members::Open(Pki().roster_path(), Root(), *store_.RosterVersion());
     engine_ = std::make_unique<Engine>(EngineParts{.store = store_,
                                                    .payloads = *payloads_,
                                                    .members = *members_,
                                                    .tasks = *tasks_,
+                                                   .uploads = *uploads_,
                                                    .work = work_,
                                                    .clock = clock_,
                                                    .random = random_,
@@ -187,8 +189,9 @@ class EngineTest : public testing::Test {
 
   // ---- reports
 
-  StatusOr<HeldPayload> Hold(const std::vector<float>& values) {
-    const ByteSpan bytes = AsBytes(std::span<const float>(values));
+  template <typename Number>
+  StatusOr<HeldPayload> Hold(const std::vector<Number>& values) {
+    const ByteSpan bytes = AsBytes(std::span<const Number>(values));
     CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, payloads_->Create(bytes.size()));
     CHORALE_RETURN_IF_ERROR(writer.Append(bytes));
     return std::move(writer).Commit();
@@ -206,6 +209,22 @@ class EngineTest : public testing::Test {
     const crypto::BlobId payload = held->id();
     engine_->Reported(*task, {.payload = payload, .num_examples = 10}, *std::move(held),
                       [&answer](Status status) { answer = std::move(status); });
+  }
+  // Reports numbers for the task that the site was sent last.
+  template <typename Number>
+  Status ReportNumbers(const std::string& site, const std::vector<Number>& values,
+                       std::uint64_t num_examples = 10, std::vector<v1::MetricValue> metrics = {}) {
+    const auto task = tasks_->Find(TaskId(Channel(site).LastTask()), SiteId(site));
+    if (!task.ok()) return task.status();
+    EXPECT_EQ(task->payload_bytes, values.size() * sizeof(Number));
+    CHORALE_ASSIGN_OR_RETURN(HeldPayload held, Hold(values));
+    coordinator::Report report{
+        .payload = held.id(), .num_examples = num_examples, .metrics = std::move(metrics)};
+    std::optional<Status> answer;
+    engine_->Reported(*task, std::move(report), std::move(held),
+                      [&answer](Status status) { answer = std::move(status); });
+    (void)Commit();
+    return answer.value_or(Internal("no answer"));
   }
   // For the task that the site was sent last.
   void StageReport(const std::string& site, std::optional<Status>& answer, float value = 1) {
@@ -239,6 +258,7 @@ class EngineTest : public testing::Test {
   FakeWork work_;
   std::unique_ptr<TaskTable> tasks_;
   std::unique_ptr<PayloadStore> payloads_;
+  std::unique_ptr<Uploads> uploads_;
   std::unique_ptr<Members> members_;
   std::unique_ptr<Engine> engine_;
   std::map<std::string, std::shared_ptr<FakeChannel>> channels_;

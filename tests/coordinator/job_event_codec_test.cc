@@ -23,6 +23,12 @@ std::vector<JobEvent> OneOfEach() {
   v1::FeatureMoments moments;
   moments.set_mean(1.5);
   moments.set_standard_deviation(2);
+  moments.set_imputed(1.25);
+  v1::ColumnStatistics statistics;
+  statistics.set_column("age");
+  statistics.set_count(3);
+  statistics.add_quantiles(1.5);
+  statistics.add_level_counts(2);
   return {JobStarted{Blob()},
           StartFailed{"why"},
           CohortSelected{{SiteId("north"), SiteId("south")}},
@@ -34,7 +40,10 @@ std::vector<JobEvent> OneOfEach() {
           SiteReturned{SiteId("north")},
           DeadlinePassed{},
           RoundAggregated{Blob()},
-          RoundAggregated{Moments{moments}},
+          RoundAggregated{
+              .result = Blob(), .server_state = Blob(), .converged = "enough", .note = "odd"},
+          RoundAggregated{Preparation{.moments = {moments}, .statistics = {statistics}}},
+          RoundAggregated{RoundMetrics{metric}},
           AggregationFailed{"why"},
           CancelRequested{ResearcherId("ada")}};
 }
@@ -60,6 +69,27 @@ TEST(JobEventCodecTest, RefusesAnEventOfNoKind) {
 TEST(JobEventCodecTest, RefusesADigestOfAWrongLength) {
   v1::JobEvent event = Encode(JobStarted{Blob()}, kNow);
   event.mutable_started()->mutable_initial_model()->set_digest("short");
+
+  EXPECT_EQ(Decode(event).status().code(), StatusCode::kDataLoss);
+}
+
+TEST(JobEventCodecTest, GivesBackEverythingOfAnAggregate) {
+  const RoundAggregated event{
+      .result = Blob(), .server_state = Blob(), .converged = "enough", .note = "odd"};
+
+  const auto decoded = Decode(Encode(event, kNow));
+
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const auto& aggregated = std::get<RoundAggregated>(decoded->event);
+  EXPECT_EQ(std::get<crypto::BlobId>(aggregated.result), Blob());
+  EXPECT_EQ(aggregated.server_state, Blob());
+  EXPECT_EQ(aggregated.converged, "enough");
+  EXPECT_EQ(aggregated.note, "odd");
+}
+
+TEST(JobEventCodecTest, RefusesAServerStateOfAWrongDigest) {
+  v1::JobEvent event = Encode(RoundAggregated{Blob()}, kNow);
+  event.mutable_aggregated()->mutable_server_state()->set_digest("short");
 
   EXPECT_EQ(Decode(event).status().code(), StatusCode::kDataLoss);
 }

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 
 #include "coordinator/job_event_codec.h"
+#include "coordinator/round_record.h"
 #include "core/random.h"
 
 namespace chorale::coordinator {
@@ -215,8 +217,15 @@ TEST_F(JobTest, PreparesBeforeItTrains) {
   moments.set_standard_deviation(2);
   EXPECT_EQ(CodeOf(RoundAggregated{Blob(1)}), StatusCode::kFailedPrecondition);
 
-  Do(RoundAggregated{Moments{moments}});
+  v1::ColumnStatistics age;
+  age.set_column("age");
+  age.set_mean(3);
+  EXPECT_EQ(CodeOf(RoundAggregated{RoundMetrics{}}), StatusCode::kFailedPrecondition);
 
+  Do(RoundAggregated{Preparation{.moments = {moments}, .statistics = {age}}});
+
+  ASSERT_EQ(job_.rounds()[0].statistics_size(), 1);
+  EXPECT_EQ(job_.rounds()[0].statistics(0).column(), "age");
   EXPECT_EQ(job_.moments().at(0).mean(), 3);
   EXPECT_EQ(job_.num_published(), 0u);
   EXPECT_EQ(std::get<Selecting>(job_.state()).round, (RoundKey{RoundNumber(1), 1}));
@@ -241,7 +250,191 @@ TEST_F(JobTest, MeansOfMetricsAreWeightedByTheirRows) {
   EXPECT_EQ(job_.rounds()[0].metrics(0).num_examples(), 40u);
 }
 
+// ---------------------------------------------------------------------------- algorithms
+
+TEST_F(JobTest, KeepsTheServersStateWithItsModel) {
+  StartRound();
+  Report(kNorth);
+  Report(kSouth);
+  Do(RoundAggregated{.result = Blob(1), .server_state = Blob(9)});
+  EXPECT_EQ(job_.server_state(), Blob(9));
+
+  StartRound();
+  Do(DeadlinePassed{}, kStart + kDeadline);
+  EXPECT_EQ(job_.server_state(), Blob(9));  // An abandoned round changes nothing.
+
+  PublishRound(2);
+  EXPECT_EQ(job_.server_state(), std::nullopt);
+}
+
+TEST_F(JobTest, StepsOfNewtonEndWhenTheyConverge) {
+  JobRules rules = Rules();
+  rules.num_rounds = 20;
+  rules.uses_newton = true;
+  job_ = Job(rules);
+  StartRound();
+  EXPECT_EQ(job_.phase(), Phase::kNewton);
+  Report(kNorth);
+  Report(kSouth);
+
+  Do(RoundAggregated{
+      .result = Blob(1), .converged = "converged: decrement 1e-12", .note = "collinear columns"});
+
+  ASSERT_TRUE(Is<Completed>());
+  EXPECT_EQ(std::get<Completed>(job_.state()).reason,
+            "converged: decrement 1e-12; collinear columns");
+  EXPECT_EQ(job_.num_published(), 1u);
+  EXPECT_EQ(job_.rounds()[0].phase(), "newton");
+  EXPECT_TRUE(job_.rounds()[0].published());
+  EXPECT_EQ(job_.rounds()[0].reason(), "collinear columns");
+}
+
+TEST_F(JobTest, SaysThatNewtonDidNotConverge) {
+  JobRules rules = Rules();
+  rules.uses_newton = true;
+  job_ = Job(rules);
+  PublishRound(1);
+  PublishRound(2);
+
+  ASSERT_TRUE(Is<Completed>());
+  EXPECT_EQ(std::get<Completed>(job_.state()).reason, "newton did not converge within 2 rounds");
+}
+
+class EarlyStopJobTest : public JobTest {
+ protected:
+  EarlyStopJobTest() {
+    rules_.num_rounds = 10;
+    rules_.early_stop = EarlyStopRules{.split = v1::SPLIT_TEST, .patience = 2};
+    job_ = Job(rules_);
+  }
+  // A round whose sites both tell this loss.
+  void PublishWithLoss(double value) {
+    StartRound();
+    v1::MetricValue loss;
+    loss.set_kind(v1::METRIC_KIND_LOSS);
+    loss.set_split(v1::SPLIT_TEST);
+    loss.set_value(value);
+    loss.set_num_examples(10);
+    for (const SiteId& site : {kNorth, kSouth}) {
+      Do(SiteReported{Key(), site, {.payload = Blob(1), .num_examples = 10, .metrics = {loss}}});
+    }
+    Do(RoundAggregated{Blob(static_cast<std::uint8_t>(Key().number.value()))});
+  }
+
+  JobRules rules_ = Rules();
+};
+
+TEST_F(EarlyStopJobTest, CompletesWhenTheMetricStopsGettingBetter) {
+  PublishWithLoss(1);
+  PublishWithLoss(0.5);
+  PublishWithLoss(0.6);
+  EXPECT_TRUE(Is<Selecting>());
+  PublishWithLoss(0.5);
+
+  ASSERT_TRUE(Is<Completed>());
+  EXPECT_THAT(std::get<Completed>(job_.state()).reason,
+              HasSubstr("stopped early after round 4: the test loss was best in round 2"));
+  EXPECT_EQ(job_.model(), Blob(4));
+  EXPECT_EQ(job_.num_published(), 4u);
+}
+
+TEST_F(EarlyStopJobTest, TheLastRoundIsNoEarlyEnd) {
+  rules_.num_rounds = 3;
+  job_ = Job(rules_);
+  for (int i = 0; i < 3; ++i) PublishWithLoss(1);
+
+  ASSERT_TRUE(Is<Completed>());
+  EXPECT_EQ(std::get<Completed>(job_.state()).reason, "");
+}
+
+TEST_F(EarlyStopJobTest, AbandonedRoundsDoNotTryItsPatience) {
+  PublishWithLoss(1);
+  for (int i = 0; i < 3; ++i) {
+    StartRound();
+    Do(DeadlinePassed{}, kStart + kDeadline);
+    PublishWithLoss(1.0 / (i + 2));
+  }
+
+  EXPECT_TRUE(Is<Selecting>());
+}
+
+TEST_F(EarlyStopJobTest, PersonalizesAfterAnEarlyEnd) {
+  rules_.personalizes = true;
+  job_ = Job(rules_);
+  for (int i = 0; i < 3; ++i) PublishWithLoss(1);
+  EXPECT_EQ(job_.phase(), Phase::kPersonalization);
+  StartRound();
+  EXPECT_EQ(Key().number.value(), 4u);
+  Report(kNorth);
+  Report(kSouth);
+  v1::MetricValue loss;
+  loss.set_value(0.25);
+
+  Do(RoundAggregated{RoundMetrics{loss}});
+
+  ASSERT_TRUE(Is<Completed>());
+  EXPECT_THAT(std::get<Completed>(job_.state()).reason, HasSubstr("stopped early after round 3"));
+  EXPECT_EQ(job_.model(), Blob(3));
+}
+
+TEST_F(JobTest, PersonalizesOnceAfterTheLastRound) {
+  JobRules rules = Rules();
+  rules.personalizes = true;
+  job_ = Job(rules);
+  PublishRound(1);
+  PublishRound(2);
+  StartRound();
+  EXPECT_EQ(Key(), (RoundKey{RoundNumber(3), 1}));
+  EXPECT_EQ(job_.phase(), Phase::kPersonalization);
+  Report(kNorth);
+  Report(kSouth);
+  EXPECT_EQ(CodeOf(RoundAggregated{Blob(3)}), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(CodeOf(RoundAggregated{.result = RoundMetrics{}, .converged = "so"}),
+            StatusCode::kFailedPrecondition);
+  v1::MetricValue loss;
+  loss.set_kind(v1::METRIC_KIND_LOSS);
+  loss.set_value(0.25);
+
+  Do(RoundAggregated{RoundMetrics{loss}});
+
+  ASSERT_TRUE(Is<Completed>());
+  EXPECT_EQ(std::get<Completed>(job_.state()).reason, "");
+  EXPECT_EQ(job_.num_published(), 2u);
+  EXPECT_EQ(job_.model(), Blob(2));
+  ASSERT_EQ(job_.rounds().size(), 3u);
+  EXPECT_EQ(job_.rounds()[2].phase(), "personalization");
+  ASSERT_EQ(job_.rounds()[2].metrics_size(), 1);
+  EXPECT_EQ(job_.rounds()[2].metrics(0).value(), 0.25);
+  EXPECT_EQ(job_.rounds()[2].model_digest(), "");
+}
+
+TEST_F(JobTest, AbandonedPersonalizationIsTriedAgainAndThenFails) {
+  JobRules rules = Rules();
+  rules.personalizes = true;
+  job_ = Job(rules);
+  PublishRound(1);
+  PublishRound(2);
+  StartRound();
+  Do(DeadlinePassed{}, kStart + kDeadline);
+  EXPECT_EQ(job_.phase(), Phase::kPersonalization);
+  EXPECT_EQ(job_.rounds().back().phase(), "personalization");
+  StartRound();
+  Do(DeadlinePassed{}, kStart + kDeadline);
+
+  EXPECT_TRUE(Is<Failed>());
+  EXPECT_EQ(job_.model(), Blob(2));
+}
+
 // ---------------------------------------------------------------------------- properties
+
+v1::MetricValue RandomLoss(SeededRandom& random) {
+  v1::MetricValue loss;
+  loss.set_kind(v1::METRIC_KIND_LOSS);
+  loss.set_split(v1::SPLIT_TEST);
+  loss.set_value(static_cast<double>(random.NextBelow(4)));
+  loss.set_num_examples(1);
+  return loss;
+}
 
 // Any event, fitting or not.
 JobEvent RandomEvent(SeededRandom& random, const Job& job) {
@@ -263,7 +456,8 @@ JobEvent RandomEvent(SeededRandom& random, const Job& job) {
       return SiteReported{key,
                           site,
                           {.payload = Blob(static_cast<std::uint8_t>(random.NextBelow(2))),
-                           .num_examples = 1 + random.NextBelow(3)}};
+                           .num_examples = 1 + random.NextBelow(3),
+                           .metrics = {RandomLoss(random)}}};
     case 7:
       return SiteRefused{key, site, {random.NextBelow(2) == 0 ? "BUSY" : "JOB_INVALID", "no"}};
     case 8:
@@ -273,8 +467,19 @@ JobEvent RandomEvent(SeededRandom& random, const Job& job) {
     case 10:
       return DeadlinePassed{};
     case 11:
-      if (random.NextBelow(2) == 0) return RoundAggregated{Moments(2)};
-      return RoundAggregated{Blob(static_cast<std::uint8_t>(random.NextBelow(200)))};
+      if (job.phase() == Phase::kPreparation && random.NextBelow(4) != 0) {
+        return RoundAggregated{Preparation{.moments = Moments(2)}};
+      }
+      if (job.phase() == Phase::kPersonalization && random.NextBelow(4) != 0) {
+        return RoundAggregated{RoundMetrics(1)};
+      }
+      return RoundAggregated{
+          .result = Blob(static_cast<std::uint8_t>(random.NextBelow(200))),
+          .server_state = random.NextBelow(2) == 0
+                              ? std::optional(Blob(static_cast<std::uint8_t>(random.NextBelow(9))))
+                              : std::nullopt,
+          .converged = random.NextBelow(8) == 0 ? "converged" : "",
+          .note = random.NextBelow(4) == 0 ? "odd" : ""};
     case 12:
       return AggregationFailed{"disk full"};
     default:
@@ -289,6 +494,9 @@ std::string Look(const Job& job) {
       std::to_string(job.state().index()) + "|" + std::to_string(job.num_published()) + "|" +
       std::to_string(job.refusals().size()) + "|" + std::to_string(job.moments().size());
   if (job.model().has_value()) seen += "|" + std::to_string(job.model()->digest[0]);
+  if (job.server_state().has_value()) seen += "/" + std::to_string(job.server_state()->digest[0]);
+  if (job.phase().has_value()) seen += "|" + std::string(NameOf(*job.phase()));
+  if (const auto* completed = std::get_if<Completed>(&job.state())) seen += completed->reason;
   if (const auto deadline = job.NextDeadline()) seen += "|" + FormatTime(*deadline);
   for (const v1::RoundRecord& record : job.rounds()) seen += "|" + record.SerializeAsString();
   if (const Round* round = job.round()) {
@@ -303,11 +511,14 @@ class JobPropertyTest : public testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(JobPropertyTest, ReplayGivesTheSameJobAndIllegalEventsChangeNothing) {
   SeededRandom random(GetParam());
-  const JobRules rules{.num_rounds = 3,
-                       .min_reports = 2,
-                       .max_abandoned = 3,
-                       .deadline = kDeadline,
-                       .needs_preparation = random.NextBelow(2) == 0};
+  JobRules rules{.num_rounds = 3,
+                 .min_reports = 2,
+                 .max_abandoned = 3,
+                 .deadline = kDeadline,
+                 .needs_preparation = random.NextBelow(2) == 0,
+                 .uses_newton = random.NextBelow(4) == 0,
+                 .personalizes = random.NextBelow(2) == 0};
+  if (random.NextBelow(2) == 0) rules.early_stop = EarlyStopRules{.patience = 1};
   Job job(rules);
   std::vector<v1::JobEvent> accepted;
   Time now = kStart;

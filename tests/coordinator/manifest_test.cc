@@ -62,6 +62,52 @@ TEST(ManifestTest, SaysWhatMadeTheModel) {
   EXPECT_EQ(manifest["rounds_omitted"], 0);
 }
 
+TEST(ManifestTest, SaysHowTheModelWasMade) {
+  const JobEntry entry = EntryAfter(1);
+  const auto manifest = nlohmann::json::parse(MakeManifest(entry, kModel));
+
+  EXPECT_EQ(manifest["graph_sha256"], ToHex(entry.graph_digest));
+  EXPECT_EQ(manifest["algorithm"]["name"], "fedavg");
+  EXPECT_FALSE(manifest["algorithm"].contains("drift_control"));
+  EXPECT_EQ(manifest["weights"]["numbers"], "float32");
+  EXPECT_EQ(manifest["has_ended"], false);
+  EXPECT_EQ(manifest["end_reason"], "");
+}
+
+TEST(ManifestTest, SaysHowASolutionWasFound) {
+  v1::JobSpec spec = support::ValidJob();
+  spec.clear_training();
+  spec.clear_aggregation();
+  spec.mutable_newton()->set_l2_penalty(0.5);
+  StoredSubmission submission{.id = JobId("j1"),
+                              .researcher = ResearcherId("ada"),
+                              .idempotency_key = "key",
+                              .envelope = {},
+                              .submitted_at = kNow};
+  submission.envelope.set_spec(spec.SerializeAsString());
+  JobEntry entry = *MakeEntry(std::move(submission), {});
+  const auto step = [&](const JobEvent& event) {
+    const auto actions = entry.machine.Step(event, kNow);
+    ASSERT_TRUE(actions.ok()) << actions.status();
+  };
+  step(JobStarted{kModel});
+  step(CohortSelected{{SiteId("north"), SiteId("south")}});
+  const RoundKey key = entry.machine.round()->key();
+  step(SiteReported{key, SiteId("north"), {.payload = kModel, .num_examples = 3}});
+  step(SiteReported{key, SiteId("south"), {.payload = kModel, .num_examples = 4}});
+  step(RoundAggregated{.result = kModel, .converged = "converged", .note = "collinear columns"});
+
+  const auto manifest = nlohmann::json::parse(MakeManifest(entry, kModel));
+
+  EXPECT_EQ(manifest["algorithm"]["name"], "newton");
+  EXPECT_EQ(manifest["algorithm"]["l2_penalty"], 0.5);
+  EXPECT_EQ(manifest["algorithm"]["tolerance"], 1e-10);
+  EXPECT_EQ(manifest["weights"]["numbers"], "float64");
+  EXPECT_EQ(manifest["end_reason"], "converged; collinear columns");
+  EXPECT_EQ(manifest["rounds"][0]["phase"], "newton");
+  EXPECT_EQ(manifest["rounds"][0]["reason"], "collinear columns");
+}
+
 TEST(ManifestTest, IsTheSameForTheSameJob) {
   EXPECT_EQ(MakeManifest(EntryAfter(2), kModel), MakeManifest(EntryAfter(2), kModel));
 }

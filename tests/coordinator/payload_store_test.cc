@@ -83,6 +83,25 @@ TEST_F(PayloadStoreTest, DoesNotRemoveWhatSomebodyElseHolds) {
   EXPECT_EQ(Read(again.id()), large_);
 }
 
+TEST_F(PayloadStoreTest, HoldsAgainWhatIsKept) {
+  for (const Bytes& bytes : {small_, large_}) {
+    std::optional<HeldPayload> held = *Write(bytes);
+    const crypto::BlobId id = held->id();
+    payloads_->Keep(id, held->bytes());
+    held.reset();
+    {
+      const auto again = payloads_->HoldKept(id);
+      ASSERT_TRUE(again.ok()) << again.status();
+      EXPECT_EQ(again->id(), id);
+      EXPECT_EQ(again->bytes() != nullptr, IsInline(id));
+      payloads_->Release(id);
+      EXPECT_EQ(Read(id), bytes);
+    }
+    EXPECT_EQ(payloads_->Find(id).status().code(), StatusCode::kNotFound);
+    EXPECT_EQ(payloads_->HoldKept(id).status().code(), StatusCode::kNotFound);
+  }
+}
+
 TEST_F(PayloadStoreTest, RefusesContentOfAnotherDigest) {
   for (const Bytes& bytes : {small_, large_}) {
     PayloadWriter writer = *payloads_->Create(bytes.size());

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "coordinator/round.h"
+#include "tests/support/source_directory.h"
 
 // Runs tests/scenarios/round_*.txt: blocks of commands, "----", and what they lead to.
 //   cohort SITE... min_reports=N deadline=Ns    report SITE examples=N    refuse SITE CODE
@@ -156,8 +157,8 @@ TEST_P(ScenarioTest, GoesAsWritten) {
 
 std::vector<std::filesystem::path> Scenarios() {
   std::vector<std::filesystem::path> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(
-           std::filesystem::path(CHORALE_SOURCE_DIR) / "tests" / "scenarios")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(support::SourceDirectory() / "tests" / "scenarios")) {
     if (entry.path().filename().string().starts_with("round_")) paths.push_back(entry.path());
   }
   std::sort(paths.begin(), paths.end());

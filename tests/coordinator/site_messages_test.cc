@@ -9,6 +9,8 @@
 #include "core/parameters.h"
 #include "core/random.h"
 #include "core/rpc/chunks.h"
+#include "data/preparation.h"
+#include "tests/support/valid_job.h"
 
 namespace chorale::coordinator {
 namespace {
@@ -38,8 +40,7 @@ OpenTask Task() {
                 .site = SiteId("north"),
                 .payload_bytes = 8,
                 .metrics = {},
-                .model = crypto::BlobId{.size_bytes = 8, .digest = {1}},
-                .report = {}};
+                .blobs = {{.size_bytes = 8, .digest = {1}}}};
   task.metrics.emplace_back();
   task.metrics[0].set_kind(v1::METRIC_KIND_LOSS);
   task.metrics[0].set_split(v1::SPLIT_TRAIN);
@@ -173,23 +174,72 @@ TEST(PayloadPieceTest, RefusesNumbersThatAreNotFinite) {
   for (const float bad : {nan, infinite}) {
     const std::vector<float> values = {1, bad};
 
-    const Status sound = CheckPayloadPiece(Task(), 1, 0, AsBytes(std::span<const float>(values)));
+    const Status sound = CheckPayloadPiece(Task(), 0, AsBytes(std::span<const float>(values)));
 
     EXPECT_EQ(sound.code(), StatusCode::kInvalidArgument);
   }
   const std::vector<float> fine = {std::numeric_limits<float>::max(),
                                    std::numeric_limits<float>::denorm_min()};
-  EXPECT_TRUE(CheckPayloadPiece(Task(), 1, 0, AsBytes(std::span<const float>(fine))).ok());
+  EXPECT_TRUE(CheckPayloadPiece(Task(), 0, AsBytes(std::span<const float>(fine))).ok());
 }
 
-TEST(PayloadPieceTest, ChecksTheSumsOfAPreparationRound) {
-  OpenTask task = Task();
-  task.model.reset();
-  const std::vector<double> sums = {11, 0, 0};
+TEST(ReportHeaderTest, TellsMetricsBesideAnUpdateOnly) {
+  for (const Phase phase : {Phase::kPreparation, Phase::kNewton, Phase::kPersonalization}) {
+    OpenTask task = Task();
+    task.phase = phase;
 
-  EXPECT_EQ(CheckPayloadPiece(task, 10, 0, AsBytes(std::span<const double>(sums))).code(),
-            StatusCode::kInvalidArgument);
-  EXPECT_TRUE(CheckPayloadPiece(task, 11, 0, AsBytes(std::span<const double>(sums))).ok());
+    EXPECT_EQ(DecodeReportHeader(Header(), task).status().code(), StatusCode::kInvalidArgument);
+    v1::ReportHeader without = Header();
+    without.clear_metrics();
+    EXPECT_TRUE(DecodeReportHeader(without, task).ok());
+  }
+}
+
+StatusCode WholeCode(const OpenTask& task, std::uint64_t num_examples,
+                     const std::vector<double>& sums) {
+  EXPECT_TRUE(IsCheckedAsWhole(task));
+  return CheckWholePayload(task, num_examples, AsBytes(std::span<const double>(sums))).code();
+}
+
+TEST(WholePayloadTest, ChecksTheSumsOfAPreparationRound) {
+  OpenTask task = Task();
+  task.phase = Phase::kPreparation;
+  v1::DataSpec data = support::ValidJob().data();
+  data.set_standardization(v1::STANDARDIZATION_FEDERATED);
+  task.data = std::make_shared<const v1::DataSpec>(data);
+  // age: rows, sum, squares, missing; pain: three levels, missing.
+  const std::vector<double> sound = {10, 30, 100, 1, 5, 4, 2, 0};
+  ASSERT_EQ(data::PreparationSize(data), sound.size());
+
+  EXPECT_EQ(WholeCode(task, 11, sound), StatusCode::kOk);
+  EXPECT_EQ(WholeCode(task, 9, sound), StatusCode::kInvalidArgument);
+  EXPECT_EQ(WholeCode(task, 11, {10, 30, 100, 1}), StatusCode::kInvalidArgument);
+  for (std::size_t i = 0; i < sound.size(); ++i) {
+    std::vector<double> bad = sound;
+    bad[i] = std::numeric_limits<double>::quiet_NaN();
+    EXPECT_EQ(WholeCode(task, 11, bad), StatusCode::kInvalidArgument) << i;
+  }
+}
+
+TEST(WholePayloadTest, ChecksTheSumsOfANewtonRound) {
+  OpenTask task = Task();
+  task.phase = Phase::kNewton;
+  task.num_coefficients = 2;
+  // Loss, rows, gradient, upper triangle of the Hessian.
+  const std::vector<double> sound = {6.9, 10, 1, -2, 3, 0.5, 4};
+
+  EXPECT_EQ(WholeCode(task, 10, sound), StatusCode::kOk);
+  EXPECT_EQ(WholeCode(task, 11, sound), StatusCode::kInvalidArgument);
+  EXPECT_EQ(WholeCode(task, 10, {6.9, 10}), StatusCode::kInvalidArgument);
+}
+
+TEST(WholePayloadTest, ChecksTheMetricsOfAPersonalizationRound) {
+  OpenTask task = Task();
+  task.phase = Phase::kPersonalization;
+
+  EXPECT_EQ(WholeCode(task, 10, {4.5, 9}), StatusCode::kOk);
+  EXPECT_EQ(WholeCode(task, 10, {4.5, 9, 1, 1}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(WholeCode(task, 10, {4.5, 0.5}), StatusCode::kInvalidArgument);
 }
 
 TEST(SiteMessagesTest, SurvivesDamagedMessages) {

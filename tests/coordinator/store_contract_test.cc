@@ -110,6 +110,26 @@ TYPED_TEST(JobStoreTest, TakesAKeyOfAResearcherOnce) {
   EXPECT_EQ(this->store().Append(batch).status().code(), StatusCode::kAlreadyExists);
 }
 
+// A model and what its round left for the next one may be the same bytes.
+TYPED_TEST(JobStoreTest, DropsOneNameOfARoundAndKeepsTheOther) {
+  this->SubmitBoth();
+  const Bytes bytes(16, 3);
+  Batch batch;
+  batch.kept = {SmallBlob(kFirst, "model/1/global", bytes),
+                SmallBlob(kFirst, "model/1/state", bytes),
+                SmallBlob(kFirst, "model/12/state", Bytes(16, 4))};
+  this->Write(batch);
+  Batch state;
+  state.dropped = {{kFirst, "model/1/state"}};
+  Batch round;
+  round.dropped = {{kFirst, "model/1/"}};
+
+  EXPECT_THAT(this->Write(state), IsEmpty());
+  EXPECT_EQ(*this->store().LoadBlob(crypto::IdentifyBlob(bytes)), bytes);
+  EXPECT_THAT(this->Write(round), ElementsAre(crypto::IdentifyBlob(bytes)));
+  EXPECT_THAT(*this->store().ListBlobs(), ElementsAre(crypto::IdentifyBlob(Bytes(16, 4))));
+}
+
 TYPED_TEST(JobStoreTest, WritesAllOrNothing) {
   this->SubmitBoth();
   Batch batch;

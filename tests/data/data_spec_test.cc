@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace chorale::data {
@@ -37,12 +40,175 @@ TEST(DataSpecTest, CountsInputs) {
   EXPECT_EQ(NumInputs(v1::DataSpec()), 0u);
 }
 
+v1::TargetSpec Classes(std::vector<std::string> values) {
+  v1::TargetSpec target;
+  target.set_column("num");
+  for (std::string& value : values) target.add_classes(std::move(value));
+  return target;
+}
+
+v1::TargetSpec Number() {
+  v1::TargetSpec target;
+  target.set_column("num");
+  target.mutable_numeric();
+  return target;
+}
+
+v1::TargetSpec Survival() {
+  v1::TargetSpec target;
+  target.set_column("died");
+  target.add_positive("yes");
+  target.mutable_survival()->set_time_column("days");
+  return target;
+}
+
+v1::DataSpec WithArray(const std::vector<std::uint64_t>& shape) {
+  v1::DataSpec spec = SoundSpec();
+  v1::FeatureSpec& feature = *spec.add_features();
+  feature.set_column("image");
+  feature.mutable_array();
+  for (const std::uint64_t size : shape) feature.mutable_array()->add_shape(size);
+  return spec;
+}
+
+TEST(DataSpecTest, AcceptsEveryKindOfTargetAndTellsWhichItIs) {
+  struct Case {
+    v1::TargetSpec target;
+    TargetKind kind;
+    std::size_t num_targets;
+  };
+  for (const Case& c :
+       {Case{SoundSpec().target(), TargetKind::kBinary, 1},
+        Case{Classes({"a", "b", "3"}), TargetKind::kClass, 1},
+        Case{Number(), TargetKind::kNumber, 1}, Case{Survival(), TargetKind::kSurvival, 2}}) {
+    v1::DataSpec spec = SoundSpec();
+    *spec.mutable_target() = c.target;
+    EXPECT_TRUE(Validate(spec, "data").ok()) << Validate(spec, "data");
+    EXPECT_EQ(TargetKindOf(spec), c.kind);
+    EXPECT_EQ(NumTargets(spec), c.num_targets);
+  }
+}
+
+TEST(DataSpecTest, CountsTheInputsOfIndicatorsAndArrays) {
+  v1::DataSpec spec = WithArray({1, 28, 28});
+  spec.mutable_features(0)->mutable_numeric()->set_impute(v1::IMPUTATION_MEAN);
+  EXPECT_EQ(NumInputs(spec), 4u + 784);
+  spec.mutable_features(0)->mutable_numeric()->set_missing_indicator(true);
+
+  EXPECT_TRUE(Validate(spec, "data").ok());
+  EXPECT_EQ(NumInputs(spec), 5u + 784);
+  EXPECT_EQ(NumNumericFeatures(spec), 2u);
+}
+
+TEST(DataSpecTest, AcceptsTheLargestArrayAndNotOneNumberMore) {
+  EXPECT_TRUE(Validate(WithArray({4096, 4096}), "data").ok());
+  EXPECT_TRUE(Validate(WithArray({16, 16, 256, 256}), "data").ok());
+  EXPECT_FALSE(Validate(WithArray({(1 << 24) + 1}), "data").ok());
+}
+
+TEST(DataSpecTest, CountsShapesThatOverflowWithoutWrappingAround) {
+  constexpr std::uint64_t kBig = std::uint64_t{1} << 33;
+  const v1::DataSpec spec = WithArray({kBig, kBig});
+
+  EXPECT_EQ(NumInputs(spec), std::numeric_limits<std::size_t>::max());
+  EXPECT_EQ(NumNumbers(spec.features(3).array()), std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(NumNumbers(WithArray({kBig, kBig, 0}).features(3).array()), 0u);
+}
+
+TEST(DataSpecTest, TakesAMedianFromAPreparationRoundAlone) {
+  v1::DataSpec spec = SoundSpec();
+  spec.mutable_features(2)->mutable_numeric()->set_impute(v1::IMPUTATION_MEDIAN);
+  for (const auto& [standardization, is_ok] :
+       {std::pair{v1::STANDARDIZATION_NONE, false}, std::pair{v1::STANDARDIZATION_PER_SITE, false},
+        std::pair{v1::STANDARDIZATION_FEDERATED, true},
+        std::pair{v1::STANDARDIZATION_FEDERATED_ROBUST, true}}) {
+    spec.set_standardization(standardization);
+    const Status status = Validate(spec, "data");
+    EXPECT_EQ(status.ok(), is_ok) << standardization;
+    EXPECT_EQ(MessageOf(status).starts_with("data.features[2].numeric.impute median"), !is_ok);
+  }
+}
+
+TEST(DataSpecTest, ChecksSixtyFiveThousandClassesWithoutComparingEachWithEach) {
+  std::vector<std::string> values;
+  for (int i = 0; i < 65536; ++i) values.push_back("C" + std::to_string(i));
+  v1::DataSpec spec = SoundSpec();
+  *spec.mutable_target() = Classes(values);
+  EXPECT_TRUE(Validate(spec, "data").ok());
+
+  values.back() = "C7";
+  *spec.mutable_target() = Classes(values);
+
+  EXPECT_THAT(MessageOf(Validate(spec, "data")), HasSubstr("data.target.classes[65535]"));
+}
+
 TEST(DataSpecTest, NamesTheFieldOfEveryBrokenRule) {
   struct Case {
     std::string field;
     std::function<void(v1::DataSpec&)> spoil;
   };
   const std::vector<Case> cases = {
+      {"data.features[0].numeric.impute",
+       [](auto& s) {
+         s.mutable_features(0)->mutable_numeric()->set_impute(static_cast<v1::Imputation>(9));
+       }},
+      {"data.features[0].numeric.missing_indicator",
+       [](auto& s) { s.mutable_features(0)->mutable_numeric()->set_missing_indicator(true); }},
+      {"data.features[3].array.shape", [](auto& s) { s = WithArray({}); }},
+      {"data.features[3].array.shape",
+       [](auto& s) {
+         s = WithArray({1, 1, 1, 1, 1});
+       }},
+      {"data.features[3].array.shape",
+       [](auto& s) {
+         s = WithArray({28, 0});
+       }},
+      {"data.features[3].array.shape",
+       [](auto& s) {
+         s = WithArray({4097, 4096});
+       }},
+      {"data.target must have exactly one", [](auto& s) { s.mutable_target()->mutable_numeric(); }},
+      {"data.target must have exactly one", [](auto& s) { s.mutable_target()->add_classes("1"); }},
+      {"data.target.classes ", [](auto& s) { *s.mutable_target() = Classes({"1"}); }},
+      {"data.target.classes ",
+       [](auto& s) {
+         std::vector<std::string> values;
+         for (int i = 0; i < 65537; ++i) values.push_back(std::to_string(i));
+         *s.mutable_target() = Classes(values);
+       }},
+      {"data.target.classes[2]",
+       [](auto& s) {
+         *s.mutable_target() = Classes({"1", "2", "1.0"});
+       }},
+      {"data.target.classes[1]",
+       [](auto& s) {
+         *s.mutable_target() = Classes({"1", ""});
+       }},
+      {"data.target.survival needs positive",
+       [](auto& s) {
+         *s.mutable_target() = Survival();
+         s.mutable_target()->clear_positive();
+       }},
+      {"data.target must have exactly one",
+       [](auto& s) {
+         *s.mutable_target() = Survival();
+         s.mutable_target()->mutable_numeric();
+       }},
+      {"data.target.survival.time_column",
+       [](auto& s) {
+         *s.mutable_target() = Survival();
+         s.mutable_target()->mutable_survival()->clear_time_column();
+       }},
+      {"data.target.survival.time_column is features[2]",
+       [](auto& s) {
+         *s.mutable_target() = Survival();
+         s.mutable_target()->mutable_survival()->set_time_column("chol");
+       }},
+      {"data.target.survival.time_column must be another",
+       [](auto& s) {
+         *s.mutable_target() = Survival();
+         s.mutable_target()->mutable_survival()->set_time_column("died");
+       }},
       {"data.features ", [](auto& s) { s.clear_features(); }},
       {"data.features ",
        [](auto& s) {
@@ -68,7 +234,8 @@ TEST(DataSpecTest, NamesTheFieldOfEveryBrokenRule) {
        [](auto& s) { s.mutable_features(1)->mutable_categorical()->set_levels(0, ""); }},
       {"data.target.column", [](auto& s) { s.mutable_target()->clear_column(); }},
       {"data.target.column", [](auto& s) { s.mutable_target()->set_column("chol"); }},
-      {"data.target.positive ", [](auto& s) { s.mutable_target()->clear_positive(); }},
+      {"data.target must have exactly one of positive, classes and numeric, got 0",
+       [](auto& s) { s.mutable_target()->clear_positive(); }},
       {"data.target.positive ",
        [](auto& s) {
          for (int i = 2; i < 18; ++i) s.mutable_target()->add_positive(std::to_string(i));

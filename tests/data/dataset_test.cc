@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/preparation.h"
 #include "tests/support/temporary_directory.h"
 
 namespace chorale::data {
@@ -70,7 +71,7 @@ void Keep(v1::DatasetConfig& config, const std::string& column,
 StatusOr<Dataset> Created(std::string_view text, const v1::DatasetConfig& config,
                           const v1::DataSpec& spec) {
   CHORALE_ASSIGN_OR_RETURN(const CsvTable table, ParseCsv(text, config.csv(), "ward.csv"));
-  return Dataset::Create(table, config, spec);
+  return Dataset::Create(table, config, "/nowhere", spec);
 }
 
 std::string ErrorOf(std::string_view text, const v1::DatasetConfig& config,
@@ -156,8 +157,9 @@ TEST(DatasetTest, StandardizesWithTheSitesOwnTrainingMoments) {
 TEST(DatasetTest, OfOneSiteIsTheSameByItsOwnMomentsAndByFederatedOnes) {
   const StatusOr<Dataset> dataset = Created(kTable, Config(), Spec(v1::STANDARDIZATION_FEDERATED));
   ASSERT_TRUE(dataset.ok()) << dataset.status();
-  std::vector<Moments> moments;
-  for (const MomentSums& sums : dataset->TrainingMoments()) moments.push_back(MomentsOf(sums));
+  const v1::DataSpec& spec = dataset->spec();
+  const std::vector<Moments> moments =
+      PreparationOf(StatisticsOf(dataset->PreparationSums(), spec), spec);
 
   const Examples federated = dataset->Standardized(v1::SPLIT_TEST, moments);
 
@@ -168,13 +170,9 @@ TEST(DatasetTest, AddsUpSumsOfTheTrainingRowsAlone) {
   const StatusOr<Dataset> dataset = Created(kTable, Config(), Spec());
   ASSERT_TRUE(dataset.ok()) << dataset.status();
 
-  const std::vector<MomentSums> sums = dataset->TrainingMoments();
-
-  ASSERT_EQ(sums.size(), 2u);
-  EXPECT_EQ(sums[0].count, 4);
-  EXPECT_EQ(sums[0].sum, 270);
-  EXPECT_EQ(sums[0].sum_of_squares, 2500 + 3600 + 4900 + 8100);
-  EXPECT_EQ(sums[1].sum, 550);
+  // age, then the levels 1, 2 and 3 of cp, then sbp.
+  EXPECT_THAT(dataset->PreparationSums(), ElementsAre(4, 270, 2500 + 3600 + 4900 + 8100, 0, 2, 1, 1,
+                                                      0, 4, 550, 14400 + 16900 + 19600 + 25600, 0));
 }
 
 TEST(DatasetTest, KeepsTheDigitsThatAFloatWouldLose) {
@@ -191,6 +189,29 @@ TEST(DatasetTest, KeepsTheDigitsThatAFloatWouldLose) {
 
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_THAT(dataset->PerSite(v1::SPLIT_TRAIN).inputs, ElementsAre(-1, 0, 1));
+}
+
+TEST(DatasetTest, GivesSolversEveryDigitOfADouble) {
+  const StatusOr<Dataset> dataset =
+      Created("age,cp,sbp,num,split\n0.1,2,16777217,1,train\n0.3,1,3,0,test\n", Config(), Spec());
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  const std::vector<Moments> moments = {{.mean = 0.05, .standard_deviation = 3}, {}};
+
+  const ExactExamples as_is = dataset->PerSiteExact(v1::SPLIT_TRAIN);
+  const ExactExamples standardized = dataset->StandardizedExact(v1::SPLIT_TEST, moments);
+
+  EXPECT_THAT(as_is.inputs, ElementsAre(0.1, 1, 0, 16777217.0));
+  EXPECT_THAT(as_is.targets, ElementsAre(1));
+  EXPECT_THAT(as_is.patients, ElementsAre(0));
+  EXPECT_THAT(standardized.inputs, ElementsAre((0.3 - 0.05) / 3, 0, 0, 3));
+}
+
+TEST(DatasetTest, TellsTheMemoryOfItsExamplesBeforeTheyAreMade) {
+  const StatusOr<Dataset> dataset = Created(kTable, Config(), Spec());
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+
+  // 5 rows of 4 inputs, a target and a patient.
+  EXPECT_EQ(dataset->ExamplesBytes(), 5u * 6 * sizeof(float));
 }
 
 TEST(DatasetTest, ReadsADecimalComma) {
@@ -251,8 +272,10 @@ TEST(DatasetTest, DoesNotLookAtRowsThatAFilterLeavesOut) {
   v1::DatasetConfig config = Config();
   Keep(config, "center", {"0"});
 
-  const StatusOr<Dataset> dataset =
-      Created(std::string(kTable) + "p9,broken,?,,9,maybe,1\n", config, Spec());
+  std::string text(kTable);
+  text += "p9,broken,?,,9,maybe,1\n";
+
+  const StatusOr<Dataset> dataset = Created(text, config, Spec());
 
   EXPECT_TRUE(dataset.ok()) << dataset.status();
 }
@@ -309,7 +332,8 @@ TEST(DatasetTest, RefusesAnUnsoundSpecificationAndConnector) {
   config.mutable_csv()->set_encoding("ebcdic");
 
   EXPECT_THAT(ErrorOf(kTable, Config(), spec), HasSubstr("data.target.column"));
-  EXPECT_EQ(Dataset::Create(table, config, Spec()).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Dataset::Create(table, config, "/nowhere", Spec()).status().code(),
+            StatusCode::kInvalidArgument);
 }
 
 TEST(DatasetTest, FailsWhenNoTrainingRowIsLeft) {
@@ -349,6 +373,7 @@ TEST(ValidateMomentsTest, RefusesWhatWouldMakeInputsUndefined) {
   EXPECT_FALSE(is_ok({sound, {.mean = 0, .standard_deviation = 0}}));
   EXPECT_FALSE(is_ok({sound, {.mean = 0, .standard_deviation = -1}}));
   EXPECT_FALSE(is_ok({sound, {.mean = 0, .standard_deviation = kNan}}));
+  EXPECT_FALSE(is_ok({sound, {.mean = 0, .standard_deviation = 1, .imputed = kNan}}));
 }
 
 TEST(DatasetTest, StandardizesWithExtremeMomentsToInfinityNotToGarbage) {

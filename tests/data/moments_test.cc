@@ -109,6 +109,8 @@ TEST(MomentsTest, OfSumsThatContradictEachOtherStayUsable) {
   const std::vector<MomentSums> hostile = {{10, 100, -5},      {10, 100, 0},     {-3, 1, 1},
                                            {kNan, 1, 1},       {10, kNan, 1},    {10, 1, kNan},
                                            {10, kInfinity, 1}, {2, 1e300, 1e300}};
+  // Squares so small that their mean is 0.
+  EXPECT_EQ(MomentsOf({1e9, 0, std::numeric_limits<double>::denorm_min()}).standard_deviation, 1);
   for (const MomentSums& sums : hostile) {
     const Moments moments = MomentsOf(sums);
     EXPECT_TRUE(std::isfinite(moments.mean));

@@ -57,7 +57,7 @@ v1::DataSpec Spec() {
 StatusOr<Dataset> Load(const SyntheticHospital& hospital, std::uint64_t seed) {
   v1::DatasetConfig config;
   config.set_split_column("split");
-  return Dataset::Create(Table(hospital, seed), config, Spec());
+  return Dataset::Create(Table(hospital, seed), config, "/nowhere", Spec());
 }
 
 TEST(SyntheticTest, GivesTheSameBytesForTheSameSeed) {

@@ -78,5 +78,16 @@ TEST(IsSafeToShowTest, RefusesControlCharactersAndBrokenUtf8) {
   EXPECT_FALSE(IsSafeToShow("\xC3("));
 }
 
+TEST(ValueListTest, GivesTheFirstOfTwoThatACellEquals) {
+  const ValueList values({"a", "1.0", "1", "-0"});
+
+  EXPECT_EQ(values.Find("1", '.'), 1u);
+  EXPECT_EQ(values.Find("1.0", '.'), 1u);
+  EXPECT_EQ(values.Find("0", '.'), 3u);
+  EXPECT_EQ(values.Find("b", '.'), std::nullopt);
+  EXPECT_EQ(values.FindRepeated(), 2u);
+  EXPECT_EQ(ValueList({"1,5", "1.5"}).Find("1,5", ','), 0u);
+}
+
 }  // namespace
 }  // namespace chorale::data

@@ -4,11 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "models/model.h"
+#include "training/batch_schedule.h"
 
 namespace chorale::evaluation {
 namespace {
@@ -26,18 +27,23 @@ class RecordingTrainer final : public training::LocalTrainer {
     std::uint64_t seed;
     ParameterVector start;
     data::Examples train;
+    v1::TrainingSpec training = {};
+    training::RoundPlace place = {};
   };
 
   StatusOr<training::TrainResult> Train(const training::TrainRequest& request) override {
     if (!failure.ok()) return failure;
     calls.push_back({request.training.local_steps(),
                      request.seed,
-                     {request.global_parameters.begin(), request.global_parameters.end()},
-                     request.train});
-    return training::TrainResult{.update = ParameterVector(request.global_parameters.size(), 1.0F),
+                     {request.start.begin(), request.start.end()},
+                     request.train,
+                     request.training,
+                     request.place});
+    return training::TrainResult{.update = ParameterVector(request.start.size(), 1.0F),
+                                 .control_change = {},
                                  .num_examples = request.train.size()};
   }
-  StatusOr<std::vector<float>> Predict(const v1::ModelSpec&, std::span<const float> parameters,
+  StatusOr<std::vector<float>> Predict(const models::GraphPlan&, std::span<const float> parameters,
                                        const data::Examples& examples) override {
     predicted.push_back({parameters.front(), examples.inputs});
     std::vector<float> scores;
@@ -48,6 +54,10 @@ class RecordingTrainer final : public training::LocalTrainer {
       scores.push_back(1 / (1 + std::exp(-sum)));
     }
     return scores;
+  }
+  StatusOr<training::EvaluationResult> Evaluate(const models::GraphPlan&, std::span<const float>,
+                                                const data::Examples&) override {
+    return Internal("arms are judged by their predictions");
   }
   std::string device() const override { return "paper"; }
 
@@ -63,7 +73,7 @@ data::Dataset MakeDataset(const v1::DataSpec& spec, const std::string& rows) {
   config.mutable_csv()->set_path("toy.csv");
   const data::CsvTable table =
       data::ParseCsv("x,y,split\n" + rows, config.csv(), "toy.csv").value();
-  return data::Dataset::Create(table, config, spec).value();
+  return data::Dataset::Create(table, config, ".", spec).value();
 }
 
 // Two sites with one numeric feature. North: training 0, 2, 4 (mean 2, deviation 2). South:
@@ -96,6 +106,8 @@ class ArmsTest : public testing::Test {
                         .sites = sites,
                         .federated_parameters = federated_,
                         .trainer = trainer_,
+                        .published_rounds = published_rounds_,
+                        .initial_parameters = initial_,
                         .on_arm = [this](std::string_view arm) { told_.emplace_back(arm); },
                         .cancelled = nullptr});
   }
@@ -104,6 +116,8 @@ class ArmsTest : public testing::Test {
   std::vector<data::Dataset> datasets_;
   std::string second_name_ = "south";
   ParameterVector federated_ = {7, 7};
+  std::optional<std::uint32_t> published_rounds_;
+  ParameterVector initial_;
   RecordingTrainer trainer_;
   std::vector<std::string> told_;
 };
@@ -228,9 +242,96 @@ TEST_F(ArmsTest, WithoutStandardisationEveryArmSeesTheValues) {
 TEST_F(ArmsTest, ASiteWithOneClassOfTestRowsHasNoAurocThere) {
   const Comparison comparison = Compare().value();
 
-  EXPECT_EQ(comparison.arms[2].by_site[1].auroc.not_estimable, "one class");
-  EXPECT_TRUE(comparison.arms[2].by_site[1].accuracy.estimate.has_value());
-  EXPECT_TRUE(comparison.arms[2].pooled.auroc.estimate.has_value());
+  EXPECT_EQ(comparison.target, models::TargetKind::kBinary);
+  EXPECT_TRUE(comparison.arms[2].by_site[1].metrics[0].estimate.has_value());
+  EXPECT_EQ(comparison.arms[2].by_site[1].metrics[1].not_estimable, "one class");
+  EXPECT_TRUE(comparison.arms[2].pooled.metrics[1].estimate.has_value());
+}
+
+TEST_F(ArmsTest, AFederationThatStoppedEarlyShortensEveryArm) {
+  published_rounds_ = 2;
+
+  const Comparison comparison = Compare().value();
+
+  EXPECT_EQ(trainer_.calls.size(), 6u);
+  EXPECT_EQ(trainer_.calls[1].place.round, 2u);
+  EXPECT_EQ(trainer_.calls[1].place.num_rounds, 2u);
+  EXPECT_EQ(comparison.arms[2].optimizer_steps, 12u);
+  EXPECT_EQ(comparison.arms[3].optimizer_steps, 12u);
+}
+
+TEST_F(ArmsTest, ArmsStartWhereTheJobStarted) {
+  initial_ = {5, -5};
+
+  ASSERT_TRUE(Compare().ok());
+
+  EXPECT_THAT(trainer_.calls[0].start, ElementsAre(5, -5));
+  EXPECT_THAT(trainer_.calls[6].start, ElementsAre(5, -5));
+  initial_ = {5};
+  EXPECT_THAT(MessageOf(Compare().status()), HasSubstr("the initial model has 1 parameters"));
+}
+
+TEST_F(ArmsTest, WhatHoldsSitesTogetherIsLeftOutWhereNobodyDrifts) {
+  job_.mutable_training()->mutable_fedprox()->set_mu(0.1);
+
+  ASSERT_TRUE(Compare().ok());
+
+  for (const RecordingTrainer::Call& call : trainer_.calls) {
+    EXPECT_FALSE(call.training.has_fedprox());
+  }
+}
+
+TEST_F(ArmsTest, ACyclicJobGivesTheCentralizedArmTheBudgetOfOneSiteARound) {
+  job_.mutable_aggregation()->mutable_cyclic();
+
+  const Comparison comparison = Compare().value();
+
+  // Half of the 30 examples that both sites together would have met.
+  EXPECT_EQ(comparison.arms[2].examples_processed, 15u);
+  EXPECT_EQ(comparison.arms[3].examples_processed, 15u);
+}
+
+TEST_F(ArmsTest, ThePersonalisedArmTrainsOnAtEverySiteAndIsJudgedThere) {
+  job_.mutable_personalization()->set_local_epochs(1);
+
+  const Comparison comparison = Compare().value();
+
+  ASSERT_EQ(comparison.arms.size(), 5u);
+  EXPECT_EQ(comparison.arms[3].kind, ArmKind::kPersonalised);
+  EXPECT_THAT(
+      told_, ElementsAre("local north", "local south", "federated", "personalised", "centralized"));
+  // From the federated parameters, one epoch of each site's rows, in the federation's scale.
+  const RecordingTrainer::Call& north = trainer_.calls[6];
+  EXPECT_THAT(north.start, ElementsAre(7, 7));
+  EXPECT_EQ(north.steps, 2u);
+  EXPECT_EQ(north.seed, training::SeedFor(42, 4, "north"));
+  EXPECT_EQ(north.train.size(), 3u);
+  EXPECT_THAT(north.train.inputs[2], FloatNear(-2 / std::sqrt(34.0F), 1e-6F));
+  EXPECT_THAT(trainer_.calls[7].start, ElementsAre(7, 7));
+  EXPECT_EQ(trainer_.calls[7].train.size(), 2u);
+  EXPECT_EQ(comparison.arms[3].optimizer_steps, 3u);
+  EXPECT_EQ(comparison.arms[3].examples_processed, 5u);
+  // Two sites, each by its own model: 7 and one update.
+  EXPECT_EQ(trainer_.predicted[6].first, 8);
+  EXPECT_EQ(trainer_.predicted[7].first, 8);
+  EXPECT_EQ(trainer_.predicted[8].first, 3);
+}
+
+TEST_F(ArmsTest, ANewtonJobIsSolvedInEveryArmAndTrainedInNone) {
+  job_.clear_training();
+  job_.mutable_newton()->set_l2_penalty(1);
+  job_.mutable_newton()->set_tolerance(1e-14);
+
+  const Comparison comparison = Compare().value();
+
+  EXPECT_TRUE(trainer_.calls.empty());
+  ASSERT_EQ(comparison.arms.size(), 4u);
+  EXPECT_GT(comparison.arms[0].optimizer_steps, 1u);
+  EXPECT_GT(comparison.arms[3].optimizer_steps, 1u);
+  EXPECT_EQ(comparison.arms[3].examples_processed, 5 * comparison.arms[3].optimizer_steps);
+  // Pooled rows at (-6, -4, -2, 4, 8) / sqrt 34 with targets 0, 1, 1, 1, 0: an independent minimum
+  // (Newton's method in NumPy) of the loss and half the squared weight.
+  EXPECT_NEAR(trainer_.predicted[6].first, -0.174743100F, 1e-6F);
 }
 
 TEST_F(ArmsTest, RefusesParametersThatDoNotFitAndNamesThatRepeat) {

@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "data/preparation.h"
 #include "evaluation/arms.h"
 #include "jobs/job_spec.h"
 #include "tests/support/real_data.h"
+#include "tests/support/source_directory.h"
 #include "tests/training/in_process_federation.h"
 #include "training/torch_trainer.h"
 
@@ -36,26 +38,25 @@ data::Dataset LoadHospital(const std::filesystem::path& table, const v1::JobSpec
 }
 
 std::vector<data::Moments> PooledMoments(const std::vector<data::Dataset>& datasets) {
-  std::vector<data::MomentSums> sums = datasets.front().TrainingMoments();
-  for (std::size_t site = 1; site < datasets.size(); ++site) {
-    const std::vector<data::MomentSums> more = datasets[site].TrainingMoments();
-    for (std::size_t i = 0; i < sums.size(); ++i) {
-      sums[i].count += more[i].count;
-      sums[i].sum += more[i].sum;
-      sums[i].sum_of_squares += more[i].sum_of_squares;
-    }
+  const v1::DataSpec& spec = datasets.front().spec();
+  std::vector<double> total(data::PreparationSize(spec));
+  for (const data::Dataset& dataset : datasets) {
+    const std::vector<double> sums = dataset.PreparationSums();
+    for (std::size_t i = 0; i < total.size(); ++i) total[i] += sums[i];
   }
-  std::vector<data::Moments> moments;
-  for (const data::MomentSums& sum : sums) moments.push_back(data::MomentsOf(sum));
-  return moments;
+  return data::PreparationOf(data::StatisticsOf(total, spec), spec);
+}
+
+// Of the accuracy, the area and the log-loss.
+double ValueOf(const Scores& scores, std::size_t measure) {
+  return scores.metrics[measure].estimate->value;
 }
 
 class HeartDiseaseTest : public testing::Test {
  protected:
   void SetUp() override {
-    job_ = jobs::LoadJobFile(std::filesystem::path(CHORALE_SOURCE_DIR) /
-                             "examples/heart_disease/job.yaml")
-               .value();
+    job_ =
+        jobs::LoadJobFile(support::SourceDirectory() / "examples/heart_disease/job.yaml").value();
     table_ = support::FindRealData("heart_disease/heart_disease_740.csv");
     if (!table_) return;
     names_ = {"cleveland", "hungary", "switzerland", "va"};
@@ -79,9 +80,7 @@ class HeartDiseaseTest : public testing::Test {
     return CompareArms({.job = job_,
                         .sites = sites_,
                         .federated_parameters = federated,
-                        .trainer = *trainer_,
-                        .on_arm = {},
-                        .cancelled = nullptr})
+                        .trainer = *trainer_})
         .value();
   }
 
@@ -122,14 +121,12 @@ TEST_F(HeartDiseaseTest, ReachesThePublishedAccuracies) {
     federated_seconds +=
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kNumSeeds;
     for (const Arm& arm : Compare(federated).arms) {
-      const std::string label =
-          std::string(NameOf(arm.kind)) + (arm.site.empty() ? "" : " " + arm.site);
-      accuracy[label] += arm.pooled.accuracy.estimate->value / kNumSeeds;
-      auroc[label] += arm.pooled.auroc.estimate->value / kNumSeeds;
-      log_loss[label] += arm.pooled.log_loss.estimate->value / kNumSeeds;
+      const std::string label = LabelOf(arm);
+      accuracy[label] += ValueOf(arm.pooled, 0) / kNumSeeds;
+      auroc[label] += ValueOf(arm.pooled, 1) / kNumSeeds;
+      log_loss[label] += ValueOf(arm.pooled, 2) / kNumSeeds;
       for (const Scores& scores : arm.by_site) {
-        mean_of_sites[label] +=
-            scores.accuracy.estimate->value / kNumSeeds / static_cast<double>(sites_.size());
+        mean_of_sites[label] += ValueOf(scores, 0) / kNumSeeds / static_cast<double>(sites_.size());
       }
     }
   }
@@ -151,8 +148,8 @@ TEST_F(HeartDiseaseTest, SwitzerlandsTestRowsAndModelAreJudgedWithoutFailing) {
 
   const Arm& switzerland = comparison.arms[2];
   EXPECT_EQ(switzerland.site, "switzerland");
-  EXPECT_TRUE(switzerland.pooled.accuracy.estimate.has_value());
-  EXPECT_LT(switzerland.pooled.accuracy.estimate->value, 0.6);  // It learned from one class.
+  ASSERT_TRUE(switzerland.pooled.metrics[0].estimate.has_value());
+  EXPECT_LT(ValueOf(switzerland.pooled, 0), 0.6);  // It learned from one class.
 }
 
 }  // namespace

@@ -6,8 +6,12 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "core/bytes.h"
+#include "core/crypto/blob_digest.h"
 #include "jobs/job_spec.h"
 #include "models/safetensors.h"
 #include "tests/support/temporary_directory.h"
@@ -92,7 +96,48 @@ TEST_F(InputsTest, ErrorsBeginWithTheSiteAndSayWhatItHas) {
 
 TEST_F(InputsTest, ReadsTheModelOfTheJob) {
   const ParameterVector values = {0.5F, -1};
-  EXPECT_EQ(LoadFederatedModel(Save(jobs::LayoutOf(job_).value(), values), job_).value(), values);
+  const LoadedModel model =
+      LoadFederatedModel(Save(jobs::PlanOf(job_)->layout(), values), job_).value();
+  EXPECT_EQ(model.parameters, values);
+  EXPECT_EQ(model.blob.size_bytes, 8u);
+}
+
+TEST_F(InputsTest, ReadsTheExactCoefficientsOfANewtonJob) {
+  job_.mutable_newton();
+  const ParameterLayout layout = jobs::PlanOf(job_)->layout();
+  const std::vector<double> values = {1.0 / 3, -2};
+  std::string file = models::SafetensorsHeader(layout, {}, models::NumberType::kFloat64);
+  const auto bytes = AsBytes(std::span<const double>(values));
+  file.append(bytes.begin(), bytes.end());
+  const std::filesystem::path path = Write("exact.safetensors", file);
+
+  const LoadedModel model = LoadFederatedModel(path, job_).value();
+
+  EXPECT_EQ(model.parameters, (ParameterVector{1.0F / 3, -2}));
+  EXPECT_EQ(model.blob.digest, crypto::IdentifyBlob(bytes).digest);
+  job_.clear_newton();
+  EXPECT_EQ(LoadFederatedModel(path, job_).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(InputsTest, FindsInitialWeightsBesideTheJobInAnyOrder) {
+  EXPECT_TRUE(LoadInitialModel(directory_.path() / "job.yaml", job_, nullptr)->empty());
+  const ParameterLayout other =
+      ParameterLayout::Create(
+          {{.name = "linear.bias", .shape = {1}}, {.name = "linear.weight", .shape = {1, 1}}})
+          .value();
+  Save(other, {9, 4});
+  job_.mutable_initial_model()->set_file("model.safetensors");
+  v1::JobSpec ran = job_;
+  const ParameterVector weights = {4, 9};
+  const crypto::Digest digest =
+      crypto::IdentifyBlob(AsBytes(std::span<const float>(weights))).digest;
+  ran.mutable_initial_model()->mutable_weights()->set_digest(digest.data(), digest.size());
+
+  EXPECT_EQ(LoadInitialModel(directory_.path() / "job.yaml", job_, &ran).value(), weights);
+
+  ran.mutable_initial_model()->mutable_weights()->mutable_digest()->at(0) ^= 1;
+  EXPECT_THAT(MessageOf(LoadInitialModel(directory_.path() / "job.yaml", job_, &ran).status()),
+              HasSubstr("other weights than the job started from"));
 }
 
 TEST_F(InputsTest, RefusesAModelOfAnotherJob) {
@@ -108,7 +153,7 @@ TEST_F(InputsTest, RefusesAModelOfAnotherJob) {
 
 TEST_F(InputsTest, RefusesWeightsThatAreNotFinite) {
   const auto path =
-      Save(jobs::LayoutOf(job_).value(), {1, std::numeric_limits<float>::quiet_NaN()});
+      Save(jobs::PlanOf(job_)->layout(), {1, std::numeric_limits<float>::quiet_NaN()});
   EXPECT_THAT(MessageOf(LoadFederatedModel(path, job_).status()), HasSubstr("NaN or infinite"));
 }
 

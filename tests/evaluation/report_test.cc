@@ -16,18 +16,11 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-Metric Estimated(double value, double lower, double upper) {
-  return {.estimate = Estimate{.value = value, .lower = lower, .upper = upper},
-          .not_estimable = {}};
-}
-
 Scores MakeScores(std::size_t rows, bool has_two_classes) {
-  Scores scores{.num_rows = rows,
-                .accuracy = Estimated(0.75, 0.7, 0.8),
-                .auroc = Estimated(0.875, 0.85, 0.9),
-                .log_loss = Estimated(0.5, 0.4, 0.6)};
-  if (!has_two_classes) scores.auroc = {.estimate = std::nullopt, .not_estimable = "one class"};
-  return scores;
+  return {.num_rows = rows,
+          .metrics = {Estimated(0.75, 0.7, 0.8),
+                      has_two_classes ? Estimated(0.875, 0.85, 0.9) : NotEstimable("one class"),
+                      Estimated(0.5, 0.4, 0.6)}};
 }
 
 Arm MakeArm(ArmKind kind, const std::string& site) {
@@ -73,7 +66,7 @@ ReportContent MakeContent() {
   content.num_parameters = 14;
   content.model_digest = "abc123";
   content.device = "cpu";
-  content.comparison.sites = {{"north", 199, 91, 104, 48, 3}, {"<south>", 30, 30, 16, 16, 0}};
+  content.comparison.sites = {{"north", 199, 104, 91, 48, 3}, {"<south>", 30, 16, 30, 16, 0}};
   content.comparison.arms = {MakeArm(ArmKind::kLocal, "north"), MakeArm(ArmKind::kLocal, "<south>"),
                              MakeArm(ArmKind::kFederated, ""), MakeArm(ArmKind::kCentralized, "")};
   RunRecord run;
@@ -189,14 +182,93 @@ TEST(ReportHtmlTest, HasTablesPlotsAndTheCaution) {
   EXPECT_THAT(html, HasSubstr("<html lang=\"en\">"));
 }
 
+// A Cox model at nine sites: one measure, events in the place of positives.
+ReportContent MakeSurvivalContent() {
+  ReportContent content = MakeContent();
+  content.run.reset();
+  content.job.clear_training();
+  content.job.mutable_model()->mutable_cox();
+  content.job.mutable_newton();
+  Comparison& comparison = content.comparison;
+  comparison = {.target = models::TargetKind::kSurvival, .sites = {}, .arms = {}};
+  const auto make = [](ArmKind kind, const std::string& site) {
+    Arm arm{.kind = kind, .site = site};
+    arm.pooled = {.num_rows = 90, .metrics = {Estimated(0.8, 0.7, 0.9)}};
+    arm.by_site = std::vector<Scores>(9, {.num_rows = 10, .metrics = {Estimated(0.7, 0.6, 0.8)}});
+    if (kind == ArmKind::kFederated) arm.by_site[3].metrics = {NotEstimable("no comparable pair")};
+    return arm;
+  };
+  for (int i = 1; i <= 9; ++i) {
+    const std::string name = "site-" + std::to_string(i);
+    comparison.sites.push_back({name, 100, 10, 20, 2, 0});
+    comparison.arms.push_back(make(ArmKind::kLocal, name));
+  }
+  comparison.arms.push_back(make(ArmKind::kFederated, ""));
+  comparison.arms.push_back(make(ArmKind::kCentralized, ""));
+  return content;
+}
+
+TEST(ReportTest, ASurvivalModelIsToldByItsConcordanceAndItsEvents) {
+  const ReportContent content = MakeSurvivalContent();
+  const auto json = nlohmann::json::parse(ToJson(content));
+
+  EXPECT_EQ(json["target"], "survival");
+  EXPECT_EQ(json["sites"][0]["train_events"], 20);
+  EXPECT_FALSE(json["sites"][0].contains("train_positives"));
+  EXPECT_EQ(json["arms"][9]["pooled_test"]["c_index"]["value"], 0.8);
+  EXPECT_FALSE(json["arms"][9]["pooled_test"].contains("auroc"));
+  EXPECT_EQ(json["arms"][9]["site_tests"][3]["c_index"]["not_estimable"], "no comparable pair");
+  const std::string text = ToText(content);
+  EXPECT_THAT(text, HasSubstr("train rows  events  test rows  events"));
+  EXPECT_THAT(text, HasSubstr("C-index on each site's own test rows"));
+  EXPECT_THAT(text, HasSubstr("one stratum a site"));
+  EXPECT_THAT(text, Not(HasSubstr("Equal budgets")));
+  EXPECT_THAT(ToHtml(content), HasSubstr("<h3>C-index</h3>"));
+}
+
+TEST(ReportTest, ManySitesAreRowsAndLocalModelsAreTheirOwn) {
+  const ReportContent content = MakeSurvivalContent();
+
+  const SiteGrid grid = GridOf(content.comparison, 0);
+
+  EXPECT_EQ(grid.corner, "site");
+  EXPECT_THAT(grid.columns, testing::ElementsAre("its own model", "federated", "centralized"));
+  ASSERT_EQ(grid.rows.size(), 9u);
+  EXPECT_EQ(grid.rows[3].label, "site-4");
+  EXPECT_EQ(grid.rows[3].cells[1].not_estimable, "no comparable pair");
+  std::istringstream lines(ToText(content));
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+  EXPECT_THAT(ToHtml(content), HasSubstr("<th scope=\"col\">its own model</th>"));
+}
+
+TEST(ReportTest, APersonalisedArmIsExplained) {
+  v1::JobSpec job = MakeContent().job;
+  job.mutable_personalization()->set_local_epochs(5);
+  EXPECT_THAT(StatementsOf(job, models::TargetKind::kBinary).budget,
+              HasSubstr("trained on from the federated one for 5 epochs"));
+}
+
+TEST(ReportTest, InitialWeightsThatTheToolDescribedMakeNoOtherJob) {
+  RunRecord run = *MakeContent().run;
+  v1::JobSpec job = MakeContent().job;
+  job.mutable_initial_model()->set_file("start.safetensors");
+  run.spec = job;
+  run.spec.mutable_initial_model()->mutable_weights()->set_size_bytes(56);
+  EXPECT_TRUE(CheckSameJob(run, job).ok());
+  run.spec.mutable_initial_model()->set_file("other.safetensors");
+  EXPECT_FALSE(CheckSameJob(run, job).ok());
+}
+
 TEST(ReportTest, StatesWhoseMomentsEachArmUses) {
   v1::JobSpec job = MakeContent().job;
-  EXPECT_THAT(StatementsOf(job).standardization,
+  EXPECT_THAT(StatementsOf(job, models::TargetKind::kBinary).standardization,
               HasSubstr("the federated and the centralized model by the moments of all"));
   job.mutable_data()->set_standardization(v1::STANDARDIZATION_PER_SITE);
-  EXPECT_THAT(StatementsOf(job).standardization, HasSubstr("each row by its own site's moments"));
+  EXPECT_THAT(StatementsOf(job, models::TargetKind::kBinary).standardization,
+              HasSubstr("each row by its own site's moments"));
   job.mutable_data()->set_standardization(v1::STANDARDIZATION_NONE);
-  EXPECT_THAT(StatementsOf(job).standardization, HasSubstr("as they are"));
+  EXPECT_THAT(StatementsOf(job, models::TargetKind::kBinary).standardization,
+              HasSubstr("as they are"));
 }
 
 TEST(ReportTest, SecondsArePublishedRoundsMedian) {

@@ -12,14 +12,6 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-Metric Estimated(double value, double lower, double upper) {
-  return {.estimate = Estimate{.value = value, .lower = lower, .upper = upper},
-          .not_estimable = {}};
-}
-Metric NotEstimable(const std::string& reason) {
-  return {.estimate = std::nullopt, .not_estimable = reason};
-}
-
 TEST(SvgTest, EscapesWhatHtmlGivesAMeaning) {
   EXPECT_EQ(EscapeHtml("<a href=\"x\">&'"), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
 }

@@ -10,6 +10,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   v1::JobSpec spec;
   if (!spec.ParseFromArray(data, static_cast<int>(size)) || !jobs::Validate(spec).ok()) return 0;
   (void)jobs::NeedsPreparation(spec);
-  if (!jobs::LayoutOf(spec).ok()) std::abort();
+  (void)jobs::WithDefaults(spec.aggregation());
+  const auto plan = jobs::PlanOf(spec);
+  if (!plan.ok() || plan->layout().num_parameters() == 0) std::abort();
+  if (spec.has_newton() && jobs::BytesPerParameter(spec) != sizeof(double)) std::abort();
   return 0;
 }

@@ -22,12 +22,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!spec.ParseFromArray(data + 2, static_cast<int>(spec_size))) return 0;
   if (!task.ParseFromArray(data + 2 + spec_size, static_cast<int>(size - 2 - spec_size))) return 0;
   if (!jobs::Validate(spec).ok()) return 0;
-  const StatusOr<CheckedTask> checked = CheckTask(task, spec);
+  const StatusOr<models::GraphPlan> plan = jobs::PlanOf(spec);
+  if (!plan.ok()) std::abort();  // A valid job has one.
+  const StatusOr<CheckedTask> checked = CheckTask(task, spec, *plan);
   if (!checked.ok()) return 0;
   // What passes has the size of the job's own model, so that memory is bounded by the policy.
-  if (checked->global_model.has_value() &&
-      checked->global_model->size_bytes != jobs::LayoutOf(spec)->size_bytes()) {
-    std::abort();
+  const std::uint64_t model_bytes = plan->layout().num_parameters() * jobs::BytesPerParameter(spec);
+  for (const auto& blob : {checked->model, checked->control_variate}) {
+    if (blob.has_value() && blob->size_bytes != model_bytes) std::abort();
   }
   return 0;
 }

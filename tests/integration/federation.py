@@ -301,8 +301,15 @@ def states(round_record):
     return {s["site"]: s["state"] for s in round_record["sites"]}
 
 
+def real_data(relative_path):
+    """A file of the real health data, or nothing on a machine that has none: the data are no part of the product."""
+    root = os.environ.get("CHORALE_DATA") or pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    path = pathlib.Path(root) / relative_path
+    return path if path.is_file() else None
+
+
 def safetensors_data(path):
-    """The flat float32 data of a safetensors file, without its header, which names the job."""
+    """The flat data of a safetensors file, without its header, which names the job."""
     content = path.read_bytes()
     return content[8 + int.from_bytes(content[:8], "little"):]
 
@@ -312,5 +319,6 @@ def load_safetensors(path):
     content = path.read_bytes()
     header = json.loads(content[8:8 + int.from_bytes(content[:8], "little")])
     data = safetensors_data(path)
-    return {name: numpy.frombuffer(data[slice(*entry["data_offsets"])], "<f4").reshape(entry["shape"])
+    return {name: numpy.frombuffer(data[slice(*entry["data_offsets"])],
+                                   {"F32": "<f4", "F64": "<f8"}[entry["dtype"]]).reshape(entry["shape"])
             for name, entry in header.items() if name != "__metadata__"}

@@ -101,7 +101,7 @@ class LostSiteTest(unittest.TestCase):
         self.addCleanup(self.federation.close)
 
     def test_an_agent_killed_in_a_round_is_excluded_and_joins_the_next_after_its_restart(self):
-        job = make_job(training={**slow_training(40000), "metrics": []},
+        job = make_job(training={**slow_training(8000), "metrics": []},
                        rounds={"count": 1000, "min_reports": 3, "deadline": "20s"})
         job_id = self.federation.submit(job)
         self.federation.agents["west"].wait_for("task.taken", round=1)
@@ -133,7 +133,8 @@ class LostSiteTest(unittest.TestCase):
         self.assertIn("west", shown["rounds"][-1]["reason"])
 
     def test_a_coordinator_killed_in_a_round_goes_on_with_the_job_when_it_is_back(self):
-        job = make_job(training=slow_training(40000), rounds={"count": 2, "min_reports": 4, "deadline": "60s"})
+        job = make_job(training=slow_training(40000),
+                       rounds={"count": 2, "min_reports": 4, "deadline": "600s"})
         job_id = self.federation.submit(job)
         self.federation.agents["north"].wait_for("task.taken", round=1)
 

@@ -3,149 +3,55 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
 #include <string>
-#include <vector>
+
+#include "tests/models/toy_graphs.h"
+#include "tests/models/zoo_specs.h"
 
 namespace chorale::models {
 namespace {
 
-using ::testing::Each;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-
-v1::ModelSpec LogisticRegression() {
+v1::ModelSpec GraphSpec() {
   v1::ModelSpec spec;
-  spec.mutable_logistic_regression();
+  *spec.mutable_graph() = SoundGraph();
   return spec;
-}
-
-v1::ModelSpec Mlp(const std::vector<std::uint32_t>& hidden_units) {
-  v1::ModelSpec spec;
-  for (const std::uint32_t units : hidden_units) spec.mutable_mlp()->add_hidden_units(units);
-  spec.mutable_mlp()->set_activation(v1::ACTIVATION_RELU);
-  return spec;
-}
-
-std::string ErrorOf(const v1::ModelSpec& spec) {
-  const Status status = Validate(spec, "model");
-  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
-  EXPECT_EQ(LayoutOf(spec, 3).status().code(), StatusCode::kInvalidArgument);
-  EXPECT_EQ(InitialParameters(spec, 3, 1).status().code(), StatusCode::kInvalidArgument);
-  return MessageOf(status);
 }
 
 TEST(ModelTest, NamesEveryKind) {
-  EXPECT_EQ(KindName(LogisticRegression()), "logistic_regression");
-  EXPECT_EQ(KindName(Mlp({4})), "mlp");
+  EXPECT_EQ(KindName(SpecOf("logistic_regression: {}")), "logistic_regression");
+  EXPECT_EQ(KindName(SpecOf("cnn2d: {}")), "cnn2d");
+  EXPECT_EQ(KindName(GraphSpec()), "graph");
   EXPECT_EQ(KindName({}), "");
 }
 
-TEST(ModelTest, AcceptsTheBounds) {
-  EXPECT_TRUE(Validate(LogisticRegression(), "model").ok());
-  EXPECT_TRUE(Validate(Mlp({1}), "model").ok());
-  EXPECT_TRUE(Validate(Mlp(std::vector<std::uint32_t>(8, 65536)), "model").ok());
+TEST(ModelTest, RefusesASpecificationWithoutAKind) {
+  const std::string error =
+      "model must be one of logistic_regression, mlp, linear_regression, poisson_regression, cox, "
+      "discrete_survival, tabular_resnet, ft_transformer, gru, cnn1d, cnn2d, resnet18_gn, unet2d, "
+      "graph";
+
+  EXPECT_EQ(MessageOf(Validate({}, "model")), error);
+  EXPECT_EQ(MessageOf(PlanOf({}, 3).status()), error);
 }
 
-TEST(ModelTest, NamesTheFieldOfEveryBrokenRule) {
-  v1::ModelSpec no_activation = Mlp({4});
-  no_activation.mutable_mlp()->clear_activation();
-  v1::ModelSpec unknown_activation = Mlp({4});
-  unknown_activation.mutable_mlp()->set_activation(static_cast<v1::Activation>(99));
+TEST(ModelTest, ChecksAGraphBelowItsField) {
+  v1::ModelSpec spec = GraphSpec();
+  EXPECT_TRUE(Validate(spec, "model").ok());
+  EXPECT_TRUE(PlanOf(spec, 3).ok());
+  spec.mutable_graph()->set_output("z");
 
-  EXPECT_THAT(ErrorOf({}), HasSubstr("model must be logistic_regression or mlp"));
-  EXPECT_THAT(ErrorOf(Mlp({})), HasSubstr("model.mlp.hidden_units must have 1 to 8"));
-  EXPECT_THAT(ErrorOf(Mlp(std::vector<std::uint32_t>(9, 4))), HasSubstr("got 9"));
-  EXPECT_THAT(ErrorOf(Mlp({4, 0})),
-              HasSubstr("model.mlp.hidden_units[1] must be in [1, 65536], got 0"));
-  EXPECT_THAT(ErrorOf(Mlp({65537})), HasSubstr("got 65537"));
-  EXPECT_THAT(ErrorOf(no_activation), HasSubstr("model.mlp.activation"));
-  EXPECT_THAT(ErrorOf(unknown_activation), HasSubstr("model.mlp.activation"));
+  EXPECT_EQ(MessageOf(Validate(spec, "spec.model")), "spec.model.graph.output must name a node");
+  EXPECT_EQ(MessageOf(PlanOf(spec, 3).status()), "model.graph.output must name a node");
 }
 
-TEST(ModelTest, LaysOutALogisticRegression) {
-  const StatusOr<ParameterLayout> layout = LayoutOf(LogisticRegression(), 13);
-
-  ASSERT_TRUE(layout.ok()) << layout.status();
-  EXPECT_EQ(*layout, *ParameterLayout::Create({{"linear.weight", {1, 13}}, {"linear.bias", {1}}}));
-}
-
-TEST(ModelTest, LaysOutAnMlpLayerByLayer) {
-  const StatusOr<ParameterLayout> layout = LayoutOf(Mlp({16, 8}), 13);
-
-  ASSERT_TRUE(layout.ok()) << layout.status();
-  EXPECT_EQ(*layout, *ParameterLayout::Create({{"layers.0.weight", {16, 13}},
-                                               {"layers.0.bias", {16}},
-                                               {"layers.1.weight", {8, 16}},
-                                               {"layers.1.bias", {8}},
-                                               {"layers.2.weight", {1, 8}},
-                                               {"layers.2.bias", {1}}}));
-}
-
-TEST(ModelTest, RefusesNoInputsAndSizesBeyondBounds) {
-  EXPECT_FALSE(LayoutOf(LogisticRegression(), 0).ok());
-  EXPECT_FALSE(LayoutOf(Mlp({65536}), std::uint64_t{1} << 60).ok());
-  EXPECT_FALSE(LayoutOf(LogisticRegression(), ~std::uint64_t{0}).ok());
-}
-
-TEST(ModelTest, LaysOutTheLargestMlpWithoutAllocatingIt) {
-  const StatusOr<ParameterLayout> layout =
-      LayoutOf(Mlp(std::vector<std::uint32_t>(8, 65536)), 65536);
-
-  ASSERT_TRUE(layout.ok()) << layout.status();
-  EXPECT_GT(layout->num_parameters(), std::uint64_t{1} << 35);
-}
-
-TEST(ModelTest, StartsALogisticRegressionAtZero) {
-  const StatusOr<ParameterVector> values = InitialParameters(LogisticRegression(), 3, 42);
-
-  ASSERT_TRUE(values.ok()) << values.status();
-  EXPECT_THAT(*values, ElementsAre(0, 0, 0, 0));
-}
-
-TEST(ModelTest, StartsAnMlpWithinTheBoundOfEachLayer) {
-  const StatusOr<ParameterLayout> layout = LayoutOf(Mlp({64, 16}), 4);
-  const StatusOr<ParameterVector> values = InitialParameters(Mlp({64, 16}), 4, 42);
-  ASSERT_TRUE(layout.ok() && values.ok());
-  ASSERT_EQ(values->size(), layout->num_parameters());
-
-  const auto largest = [&](std::size_t tensor) {
-    const TensorLayout& place = layout->tensors()[tensor];
-    float most = 0;
-    for (std::uint64_t i = 0; i < place.size; ++i) {
-      most = std::max(most, std::abs((*values)[place.offset + i]));
-    }
-    return most;
-  };
-
-  // The largest of many uniform values lies just under the bound 1/sqrt(in).
-  EXPECT_LE(largest(0), 0.5F);
-  EXPECT_GT(largest(0), 0.45F);
-  EXPECT_LE(largest(1), 0.5F);
-  EXPECT_GT(largest(1), 0.4F);
-  EXPECT_LE(largest(2), 0.125F);
-  EXPECT_GT(largest(2), 0.12F);
-  EXPECT_LE(largest(4), 0.25F);
-}
-
-TEST(ModelTest, StartsTheSameForTheSameSeedAlone) {
-  const auto start = [](std::uint64_t seed) { return *InitialParameters(Mlp({8}), 5, seed); };
-
-  EXPECT_EQ(start(1), start(1));
-  EXPECT_NE(start(1), start(2));
-}
-
-// Pins the values: a job repeated on another machine or by another version starts from the same
-// bytes.
-TEST(ModelTest, StartsFromKnownValues) {
-  const ParameterVector values = *InitialParameters(Mlp({1}), 1, 7);
-
-  EXPECT_THAT(values, ElementsAre(0x1.9ac7d8p-2F, -0x1.c51e14p-2F, 0x1.5bc74ep-1F, 0x1.eca4e2p-1F));
+TEST(ModelTest, RefusesAGraphForOtherInputs) {
+  EXPECT_EQ(MessageOf(PlanOf(GraphSpec(), 4).status()),
+            "model.graph.inputs must take as many numbers as an example has (4), got 3");
 }
 
 TEST(ModelTest, SurvivesTheWireAsLayout) {
-  const ParameterLayout layout = *LayoutOf(Mlp({3, 2}), 5);
+  const ParameterLayout layout =
+      PlanOf(SpecOf("mlp: {hidden_units: [3, 2], activation: relu}"), 5)->layout();
 
   const StatusOr<ParameterLayout> back = FromProto(ToProto(layout));
 
@@ -155,7 +61,7 @@ TEST(ModelTest, SurvivesTheWireAsLayout) {
 
 TEST(ModelTest, RefusesUnsoundLayoutsFromTheWire) {
   const auto is_ok = [](auto spoil) {
-    v1::ParameterLayout layout = ToProto(*LayoutOf(LogisticRegression(), 3));
+    v1::ParameterLayout layout = ToProto(PlanOf(SpecOf("logistic_regression: {}"), 3)->layout());
     spoil(layout);
     return FromProto(layout).ok();
   };

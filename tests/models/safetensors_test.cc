@@ -127,5 +127,36 @@ TEST(SafetensorsTest, RefusesToLoadWhatIsAbsentTooLargeOrUnsound) {
   EXPECT_THAT(MessageOf(LoadSafetensors(path, 100).status()), HasSubstr(path.string()));
 }
 
+TEST(SafetensorsTest, WritesAndReadsDoubles) {
+  const support::TemporaryDirectory directory(support::Medium::kMemory);
+  const ParameterLayout layout =
+      *ParameterLayout::Create({{"linear.weight", {1, 2}}, {"linear.bias", {1}}});
+  const std::vector<double> values = {0.1, -3e300, 4};
+  const std::string header = SafetensorsHeader(layout, {{"format", "pt"}}, NumberType::kFloat64);
+  Bytes file(header.begin(), header.end());
+  const ByteSpan data = AsBytes(std::span<const double>(values));
+  file.insert(file.end(), data.begin(), data.end());
+
+  const auto exact = ParseExactSafetensors(file);
+
+  ASSERT_TRUE(exact.ok()) << exact.status();
+  EXPECT_EQ(exact->layout, layout);
+  EXPECT_EQ(exact->values, values);
+  EXPECT_EQ(exact->metadata.at("format"), "pt");
+  EXPECT_EQ(ParseSafetensors(file).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(SafetensorsTest, ReadsNoFloatsAsDoubles) {
+  const ParameterLayout layout = *ParameterLayout::Create({{"linear.weight", {1, 2}}});
+  const std::vector<float> values = {1, 2};
+  const std::string header = SafetensorsHeader(layout, {});
+  Bytes file(header.begin(), header.end());
+  const ByteSpan data = AsBytes(std::span<const float>(values));
+  file.insert(file.end(), data.begin(), data.end());
+
+  EXPECT_TRUE(ParseSafetensors(file).ok());
+  EXPECT_EQ(ParseExactSafetensors(file).status().code(), StatusCode::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace chorale::models

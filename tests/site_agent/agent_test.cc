@@ -105,7 +105,7 @@ TEST_F(AgentTest, TakesATaskAndReportsIt) {
   EXPECT_THAT(report, HasSubstr(std::string(AsText(AsBytes(std::span<const float>(update))))));
 }
 
-TEST_F(AgentTest, ReportsMomentsAndThenTrains) {
+TEST_F(AgentTest, ReportsSumsOfColumnsAndThenTrains) {
   const auto agent = Start();
 
   coordinator_.Send(TaskMessage(0));

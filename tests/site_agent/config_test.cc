@@ -55,6 +55,7 @@ TEST_F(SiteConfigTest, FillsInEveryDefault) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->device(), "auto");
   EXPECT_GE(config->threads(), 1u);
+  EXPECT_GE(config->max_memory_bytes(), 16u << 20);
   EXPECT_EQ(config->datasets(0).csv().delimiter(), ",");
   EXPECT_EQ(config->datasets(0).csv().missing_size(), 4);
   EXPECT_EQ(config->datasets(0).csv().on_missing(), v1::MISSING_ROWS_REFUSE);
@@ -103,7 +104,23 @@ TEST_F(SiteConfigTest, EveryBoundIsToldWithFileLineKeyAndValue) {
       {"path: heart.csv", "{path: a, delimiter: \";;\"}", "datasets[0].csv.delimiter"},
       {"researchers: [ada]", "researchers: [\"*\"]", "policy.allow[0].researchers[0] must be"},
       {"datasets: [heart]", "datasets: [hart]", "policy.allow[0].datasets[0] must be the id of"},
-      {"models: [logistic_regression]", "models: [svm]", "must be logistic_regression or mlp"},
+      {"models: [logistic_regression]", "models: [logistic_regresion]",
+       "policy.allow[0].models[0] must be a model of the zoo, or the digest of a graph in 64 "
+       "hexadecimal digits (as `chorale model show` prints it), got \"logistic_regresion\": did "
+       "you "
+       "mean logistic_regression?"},
+      {"models: [logistic_regression]", "models: [svm]", "the zoo has logistic_regression, mlp, "},
+      {"models: [logistic_regression]", "models: [mlp, graph]",
+       "policy.allow[0].models[1] must be"},
+      {"models: [logistic_regression]", "models: [\"\"]", "policy.allow[0].models[0] must be"},
+      {"models: [logistic_regression]",
+       "models: [123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef]",
+       "policy.allow[0].models[0] must be"},
+      {"models: [logistic_regression]",
+       "models: [g0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde]",
+       "policy.allow[0].models[0] must be"},
+      {"state_directory: state", "max_memory_bytes: 1000000",
+       "site.yaml:2: max_memory_bytes must be at least 16777216 (16 MiB), got 1000000"},
       {"max_parameters: 100", "max_parameters: 0", "max_parameters must be at least 1, got 0"},
       {"max_rounds: 10", "max_rounds: 0", "policy.allow[0].max_rounds must be at least 1, got 0"},
       {"max_local_epochs: 5", "max_local_epochs: 0", "max_local_epochs must be at least 1, got 0"},
@@ -119,6 +136,16 @@ TEST_F(SiteConfigTest, EveryBoundIsToldWithFileLineKeyAndValue) {
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << spoiled.to;
     EXPECT_THAT(MessageOf(status), HasSubstr(spoiled.message)) << spoiled.to;
   }
+}
+
+TEST_F(SiteConfigTest, ARuleNamesModelsOfTheZooAndDigestsOfGraphs) {
+  const StatusOr<v1::SiteConfig> config =
+      LoadWith("models: [logistic_regression]",
+               "models: [cox, resnet18_gn, "
+               "\"0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef\"]");
+
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->policy().allow(0).models_size(), 3);
 }
 
 TEST_F(SiteConfigTest, ARuleWithoutALimitIsRefused) {

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "site_agent/model_metrics.h"
 #include "tests/site_agent/fixtures.h"
 #include "tests/support/temporary_directory.h"
 
@@ -50,20 +49,20 @@ TEST_F(DatasetCacheTest, AnotherSpecificationIsAnotherReading) {
   Loaded();
   spec_.mutable_target()->set_positive(0, "no");
 
-  const PreparedExamples& examples = Loaded()->Prepare(std::vector<data::Moments>{{50, 10}});
+  const PreparedExamples& examples = Loaded()->Prepare(std::vector<data::Moments>{{50, 10, 0}});
 
   EXPECT_EQ(examples.train.targets[0], 0);
 }
 
 TEST_F(DatasetCacheTest, KeepsPreparedExamplesForTheSameMoments) {
   LoadedDataset* const dataset = Loaded();
-  const std::vector<data::Moments> moments = {{40, 2}};
+  const std::vector<data::Moments> moments = {{40, 2, 0}};
 
   const float* const first = dataset->Prepare(moments).train.inputs.data();
   EXPECT_EQ(dataset->Prepare(moments).train.inputs.data(), first);
   EXPECT_FLOAT_EQ(first[2], 0.5f);  // Age 41 of the second row.
 
-  EXPECT_FLOAT_EQ(dataset->Prepare(std::vector<data::Moments>{{40, 1}}).train.inputs[2], 1.0f);
+  EXPECT_FLOAT_EQ(dataset->Prepare(std::vector<data::Moments>{{40, 1, 0}}).train.inputs[2], 1.0f);
 }
 
 TEST_F(DatasetCacheTest, AColumnThatTheJobNamesInVainIsASchemaMismatch) {
@@ -89,39 +88,61 @@ TEST_F(DatasetCacheTest, WhatCannotBeReadIsInvalid) {
   EXPECT_EQ(Refused(), ReasonCode::kDataInvalid);
 }
 
-TEST(ModelMetricsTest, LossIsTheMeanCrossEntropy) {
-  const std::vector<float> scores = {0.9f, 0.2f, 0.5f};
-  const std::vector<float> targets = {1, 0, 1};
+TEST_F(DatasetCacheTest, KeepsExactExamplesInsteadOfTheOthers) {
+  LoadedDataset* const dataset = Loaded();
+  const std::vector<data::Moments> moments = {{40, 3, 0}};
+  (void)dataset->Prepare(moments);
+  const std::uint64_t bytes = dataset->PreparedBytes();
 
-  EXPECT_NEAR(MeanLoss(scores, targets), -(std::log(0.9) + std::log(0.8) + std::log(0.5)) / 3,
-              1e-6);
+  const data::ExactExamples& exact = dataset->PrepareExact(moments);
+
+  EXPECT_EQ(exact.size(), 40u);
+  EXPECT_EQ(exact.inputs[2], 1.0 / 3);  // Age 41 of the second row.
+  EXPECT_EQ(&dataset->PrepareExact(moments), &exact);
+  EXPECT_EQ(bytes, dataset->dataset().ExamplesBytes());
+  EXPECT_EQ(dataset->PreparedBytes(), 2 * bytes);
+
+  EXPECT_FLOAT_EQ(dataset->Prepare(moments).train.inputs[2], 1.0f / 3);
+  EXPECT_EQ(dataset->PreparedBytes(), bytes);
 }
 
-TEST(ModelMetricsTest, ACertainMistakeCostsMuchAndNotInfinity) {
-  EXPECT_NEAR(MeanLoss(std::vector<float>{0}, std::vector<float>{1}), -std::log(1e-7), 1e-9);
-  EXPECT_NEAR(MeanLoss(std::vector<float>{1}, std::vector<float>{0}), -std::log(1e-7), 1e-6);
+TEST_F(DatasetCacheTest, AnotherImputedValueIsAnotherPreparation) {
+  spec_.mutable_features(0)->mutable_numeric()->set_impute(v1::IMPUTATION_MEAN);
+  WriteFile(path_, MakeCsv(40, 20) + "?,f,yes,train\n");
+  LoadedDataset* const dataset = Loaded();
+
+  EXPECT_FLOAT_EQ(dataset->Prepare(std::vector<data::Moments>{{40, 2, 42}}).train.inputs[80], 1);
+  EXPECT_FLOAT_EQ(dataset->Prepare(std::vector<data::Moments>{{40, 2, 44}}).train.inputs[80], 2);
 }
 
-TEST(ModelMetricsTest, OneHalfCountsAsPositive) {
-  EXPECT_EQ(AccuracyOf(std::vector<float>{0.5f, 0.49f, 0.7f, 0.1f}, std::vector<float>{1, 1, 0, 0}),
-            0.5);
+TEST_F(DatasetCacheTest, GivesBackTheMemoryOfOtherTables) {
+  LoadedDataset* const first = Loaded();
+  (void)first->Prepare(std::vector<data::Moments>{{40, 2, 0}});
+  spec_.mutable_target()->set_positive(0, "no");
+  LoadedDataset* const second = Loaded();
+  (void)second->Prepare(std::vector<data::Moments>{{40, 2, 0}});
+  EXPECT_EQ(cache_.PreparedBytesBeside(*second), first->PreparedBytes());
+  EXPECT_GT(first->PreparedBytes(), 0u);
+
+  cache_.DropPreparedBeside(*second);
+
+  EXPECT_EQ(first->PreparedBytes(), 0u);
+  EXPECT_GT(second->PreparedBytes(), 0u);
 }
 
-TEST(ModelMetricsTest, ASplitWithTooFewRowsHasNoMetric) {
-  FakeTrainer trainer;
-  PreparedExamples examples;
-  examples.train.targets.assign(40, 0);
-  examples.test.targets.assign(9, 0);
-  const ReleaseTerms terms =
-      MakeTerms(MakeJobSpec(), ReportKind::kUpdate, {.num_training_rows = 40, .num_test_rows = 9});
+TEST_F(DatasetCacheTest, AnArrayThatTheSiteDoesNotOfferIsASchemaMismatch) {
+  v1::FeatureSpec& image = *spec_.add_features();
+  image.set_column("age");
+  spec_.mutable_features()->DeleteSubrange(0, 2);
+  spec_.mutable_features(0)->mutable_array()->add_shape(4);
 
-  const auto metrics = EvaluateMetrics(trainer, MakeJobSpec().model(), {}, examples, terms);
+  EXPECT_EQ(Refused(), ReasonCode::kSchemaMismatch);
+}
 
-  ASSERT_TRUE(metrics.ok());
-  ASSERT_EQ(metrics->size(), 1u);
-  EXPECT_EQ(metrics->at(0).kind(), v1::METRIC_KIND_LOSS);
-  EXPECT_NEAR(metrics->at(0).value(), -std::log(0.75), 1e-6);
-  EXPECT_EQ(metrics->at(0).num_examples(), 40u);
+TEST_F(DatasetCacheTest, ATimeThatTheTableLacksIsASchemaMismatch) {
+  spec_.mutable_target()->mutable_survival()->set_time_column("days");
+
+  EXPECT_EQ(Refused(), ReasonCode::kSchemaMismatch);
 }
 
 }  // namespace

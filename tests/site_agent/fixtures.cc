@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/crypto/digest.h"
+#include "jobs/job_spec.h"
 
 namespace chorale::site_agent {
 
@@ -43,6 +44,55 @@ v1::JobSpec MakeJobSpec() {
   return spec;
 }
 
+v1::JobSpec MakeNewtonSpec() {
+  v1::JobSpec spec = MakeJobSpec();
+  spec.clear_training();
+  spec.clear_aggregation();
+  spec.mutable_newton()->set_l2_penalty(1);
+  return spec;
+}
+
+v1::JobSpec MakeScaffoldSpec() {
+  v1::JobSpec spec = MakeJobSpec();
+  spec.mutable_training()->mutable_scaffold();
+  return spec;
+}
+
+v1::JobSpec MakePersonalSpec() {
+  v1::JobSpec spec = MakeJobSpec();
+  spec.mutable_personalization()->set_local_epochs(2);
+  return spec;
+}
+
+v1::JobSpec MakeNormSpec() {
+  v1::JobSpec spec = MakeJobSpec();
+  spec.mutable_training()->set_local_normalization(true);
+  v1::ModelGraph& graph = *spec.mutable_model()->mutable_graph();
+  graph.add_inputs()->set_name("x");
+  graph.mutable_inputs(0)->add_shape(2);
+  const auto add = [&graph](const char* name, const char* input) -> v1::GraphNode& {
+    v1::GraphNode& node = *graph.add_nodes();
+    node.set_name(name);
+    node.add_inputs(input);
+    return node;
+  };
+  add("hidden", "x").mutable_linear()->set_units(2);
+  add("norm", "hidden").mutable_batch_norm();
+  add("out", "norm").mutable_linear()->set_units(1);
+  graph.set_output("out");
+  graph.mutable_loss()->mutable_binary_cross_entropy();
+  return spec;
+}
+
+models::GraphPlan MakePlan(const v1::JobSpec& spec) {
+  StatusOr<models::GraphPlan> plan = jobs::PlanOf(spec);
+  if (!plan.ok()) {
+    std::fprintf(stderr, "MakePlan: %s\n", MessageOf(plan.status()).c_str());
+    std::abort();
+  }
+  return *std::move(plan);
+}
+
 v1::SiteConfig MakeSiteConfig(const std::filesystem::path& directory) {
   v1::SiteConfig config;
   config.set_coordinator("localhost:1");
@@ -50,6 +100,7 @@ v1::SiteConfig MakeSiteConfig(const std::filesystem::path& directory) {
   config.set_identity_directory((directory / "identity").string());
   config.set_device("cpu");
   config.set_threads(1);
+  config.set_max_memory_bytes(1u << 30);
   v1::DatasetConfig& dataset = *config.add_datasets();
   dataset.set_id("heart");
   dataset.set_split_column("split");
@@ -66,6 +117,8 @@ v1::SiteConfig MakeSiteConfig(const std::filesystem::path& directory) {
   rule.add_models("logistic_regression");
   rule.add_metrics(v1::METRIC_KIND_LOSS);
   rule.add_metrics(v1::METRIC_KIND_ACCURACY);
+  rule.add_sums(v1::SUM_KIND_NEWTON);
+  rule.add_sums(v1::SUM_KIND_HISTOGRAM);
   rule.set_max_parameters(3);
   rule.set_max_rounds(10);
   rule.set_max_local_epochs(2);
@@ -83,9 +136,10 @@ jobs::VerifiedJob MakeVerifiedJob(const v1::JobSpec& spec) {
 
 ReleaseTerms MakeTerms(const v1::JobSpec& spec, ReportKind kind, DatasetFacts facts,
                        std::string_view task_id) {
-  Decision decision =
-      Decide(MakeVerifiedJob(spec), {.task_id = TaskId(std::string(task_id)), .kind = kind},
-             MakeSiteConfig("/").policy(), facts);
+  const jobs::VerifiedJob job = MakeVerifiedJob(spec);
+  const models::GraphPlan plan = MakePlan(spec);
+  Decision decision = Decide({job, plan}, {.task_id = TaskId(std::string(task_id)), .kind = kind},
+                             MakeSiteConfig("/").policy(), facts);
   if (const auto* refusal = std::get_if<Refusal>(&decision)) {
     std::fprintf(stderr, "MakeTerms: %s\n", TextOf(*refusal).c_str());
     std::abort();
@@ -113,18 +167,32 @@ std::string ReadWholeFile(const std::filesystem::path& path) {
 
 StatusOr<training::TrainResult> FakeTrainer::Train(const training::TrainRequest& request) {
   ++num_trainings;
-  last_global.assign(request.global_parameters.begin(), request.global_parameters.end());
+  last_start.assign(request.start.begin(), request.start.end());
+  last_server_variate.assign(request.control.server.begin(), request.control.server.end());
+  last_site_variate.assign(request.control.site.begin(), request.control.site.end());
+  last_training = request.training;
+  last_place = request.place;
   last_seed = request.seed;
   if (during_training) during_training();
   if (!failure.ok()) return failure;
   if (request.on_progress) request.on_progress(1.0);
-  return training::TrainResult{.update = ParameterVector(request.global_parameters.size(), value),
+  const std::size_t num_changes =
+      request.training.has_scaffold() ? request.start.size() - num_missing : 0;
+  return training::TrainResult{.update = ParameterVector(request.start.size(), value),
+                               .control_change = ParameterVector(num_changes, control_value),
                                .num_examples = request.train.size()};
 }
 
-StatusOr<std::vector<float>> FakeTrainer::Predict(const v1::ModelSpec&, std::span<const float>,
+StatusOr<std::vector<float>> FakeTrainer::Predict(const models::GraphPlan&, std::span<const float>,
                                                   const data::Examples& examples) {
   return std::vector<float>(examples.size(), 0.25f);
+}
+
+StatusOr<training::EvaluationResult> FakeTrainer::Evaluate(const models::GraphPlan&,
+                                                           std::span<const float> parameters,
+                                                           const data::Examples&) {
+  last_evaluated.assign(parameters.begin(), parameters.end());
+  return evaluation;
 }
 
 Status RecordingOutlet::Send(Released<v1::SiteMessage> message) {

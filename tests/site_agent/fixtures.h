@@ -14,6 +14,7 @@
 #include "core/parameters.h"
 #include "core/time.h"
 #include "jobs/signed_job.h"
+#include "models/graph.h"
 #include "site_agent/outlet.h"
 #include "site_agent/task_policy.h"
 #include "training/local_trainer.h"
@@ -37,6 +38,16 @@ inline constexpr Time kStart{std::chrono::hours(24 * 365 * 50)};
 
 // Logistic regression on `age` (numeric) and `sex` (two levels): 3 parameters, target `sick`.
 [[nodiscard]] v1::JobSpec MakeJobSpec();
+// The same with something more; each needs MakeJobSpec's data and policy alone unless said.
+[[nodiscard]] v1::JobSpec MakeNewtonSpec();    // Newton's method instead of training.
+[[nodiscard]] v1::JobSpec MakeScaffoldSpec();  // Control variates.
+[[nodiscard]] v1::JobSpec MakePersonalSpec();  // Two epochs more after the last round.
+// Layers `hidden` (linear, 2), `norm` (batch norm), `out` (linear, 1) under local_normalization: 17
+// parameters. The policy has to list its digest.
+[[nodiscard]] v1::JobSpec MakeNormSpec();
+// REQUIRES: a valid specification.
+[[nodiscard]] models::GraphPlan MakePlan(const v1::JobSpec& spec);
+
 // A configuration whose one rule allows exactly MakeJobSpec of researcher `ada` and nothing more.
 [[nodiscard]] v1::SiteConfig MakeSiteConfig(const std::filesystem::path& directory);
 // As VerifySignedJob would return it for `ada`.
@@ -50,20 +61,31 @@ inline constexpr Time kStart{std::chrono::hours(24 * 365 * 50)};
 void WriteFile(const std::filesystem::path& path, std::string_view text);
 [[nodiscard]] std::string ReadWholeFile(const std::filesystem::path& path);
 
-// Trains nothing: the update is 0.5 everywhere, every score 0.25. Fields may be changed between
-// calls.
+// Trains nothing: the update is 0.5 everywhere, the change of the control variate 0.25, every loss
+// 0.7 and every accuracy 0.8. Fields may be changed between calls.
 class FakeTrainer final : public training::LocalTrainer {
  public:
   StatusOr<training::TrainResult> Train(const training::TrainRequest& request) override;
-  StatusOr<std::vector<float>> Predict(const v1::ModelSpec& model,
+  StatusOr<std::vector<float>> Predict(const models::GraphPlan& plan,
                                        std::span<const float> parameters,
                                        const data::Examples& examples) override;
+  StatusOr<training::EvaluationResult> Evaluate(const models::GraphPlan& plan,
+                                                std::span<const float> parameters,
+                                                const data::Examples& examples) override;
   std::string device() const override { return "fake"; }
 
   Status failure;      // Returned by Train unless OK.
   float value = 0.5f;  // Of every coordinate of the update.
+  float control_value = 0.25f;
+  std::size_t num_missing = 0;  // Numbers that the change of the control variate lacks.
+  training::EvaluationResult evaluation = {.loss = 0.7, .accuracy = 0.8};
   std::atomic<int> num_trainings = 0;
-  std::vector<float> last_global;
+  std::vector<float> last_start;
+  std::vector<float> last_server_variate;
+  std::vector<float> last_site_variate;
+  std::vector<float> last_evaluated;
+  v1::TrainingSpec last_training;
+  training::RoundPlace last_place;
   std::uint64_t last_seed = 0;
   std::function<void()> during_training;
 };

@@ -89,7 +89,7 @@ TEST_F(JournalTest, KeepsALargeReportInTheOutbox) {
   Reopen();
 
   EXPECT_EQ(PayloadOf(kOne), large);
-  ASSERT_TRUE(journal_->SettleReport(kOne, "acknowledged", kStart).ok());
+  ASSERT_TRUE(journal_->SettleReport(kOne, kAcknowledged, kStart).ok());
   EXPECT_EQ(NumOutboxFiles(), 0u);
 }
 
@@ -98,10 +98,10 @@ TEST_F(JournalTest, TwoReportsWithTheSameBytesShareThemUntilBothAreSettled) {
   ASSERT_TRUE(Record(kOne, large).ok());
   ASSERT_TRUE(Record(kTwo, large).ok());
 
-  ASSERT_TRUE(journal_->SettleReport(kOne, "acknowledged", kStart).ok());
+  ASSERT_TRUE(journal_->SettleReport(kOne, kAcknowledged, kStart).ok());
 
   EXPECT_EQ(PayloadOf(kTwo), large);
-  ASSERT_TRUE(journal_->SettleReport(kTwo, "acknowledged", kStart).ok());
+  ASSERT_TRUE(journal_->SettleReport(kTwo, kAcknowledged, kStart).ok());
   EXPECT_EQ(NumOutboxFiles(), 0u);
 }
 
@@ -115,19 +115,32 @@ TEST_F(JournalTest, ASecondReportOfATaskIsRefusedAndTheFirstStands) {
 TEST_F(JournalTest, ASettledReportLosesItsBytesAndKeepsItsName) {
   ASSERT_TRUE(Record(kOne, {1}).ok());
 
-  ASSERT_TRUE(journal_->SettleReport(kOne, "acknowledged", kStart).ok());
-  ASSERT_TRUE(journal_->SettleReport(kOne, "acknowledged", kStart).ok());
+  ASSERT_TRUE(journal_->SettleReport(kOne, kAcknowledged, kStart).ok());
+  ASSERT_TRUE(journal_->SettleReport(kOne, kAcknowledged, kStart).ok());
   Reopen();
 
   EXPECT_THAT(*journal_->PendingReports(), IsEmpty());
-  EXPECT_EQ(*journal_->FindReport(kOne), ReportState::kSettled);
+  EXPECT_EQ(*journal_->FindReport(kOne), ReportState::kAcknowledged);
   EXPECT_EQ(journal_->LoadReport(kOne).status().code(), StatusCode::kNotFound);
   EXPECT_EQ(Record(kOne, {2}).code(), StatusCode::kAlreadyExists);
 }
 
+TEST_F(JournalTest, TellsWhatTheCoordinatorTookFromWhatItTurnedDown) {
+  ASSERT_TRUE(Record(kOne, {1}).ok());
+  ASSERT_TRUE(Record(kTwo, {2}).ok());
+  EXPECT_EQ(*journal_->FindReport(kOne), ReportState::kPending);
+
+  ASSERT_TRUE(journal_->SettleReport(kOne, kAcknowledged, kStart).ok());
+  ASSERT_TRUE(journal_->SettleReport(kTwo, "the round is over", kStart).ok());
+  Reopen();
+
+  EXPECT_EQ(*journal_->FindReport(kOne), ReportState::kAcknowledged);
+  EXPECT_EQ(*journal_->FindReport(kTwo), ReportState::kDiscarded);
+}
+
 TEST_F(JournalTest, AnUnknownTaskHasNoReport) {
   EXPECT_EQ(*journal_->FindReport(kOne), ReportState::kNone);
-  EXPECT_TRUE(journal_->SettleReport(kOne, "acknowledged", kStart).ok());
+  EXPECT_TRUE(journal_->SettleReport(kOne, kAcknowledged, kStart).ok());
 }
 
 TEST_F(JournalTest, PayloadsThatNoReportNamesAreSweptOut) {

@@ -152,5 +152,19 @@ TEST(CancellationTest, InterruptsWhoeverRegisteredBeforeOrAfter) {
   EXPECT_TRUE(cancellation.WaitFor(std::chrono::hours(1)));
 }
 
+TEST(CoefficientFetchTest, FetchesNumbersOfEightBytes) {
+  const std::vector<double> coefficients = {1.0 / 3, -2, 1e300};
+  const ByteSpan bytes = AsBytes(std::span<const double>(coefficients));
+  FlakySource source(Bytes(bytes.begin(), bytes.end()));
+  ZeroRandom random;
+  Cancellation cancellation;
+
+  const auto fetched =
+      FetchCoefficients(source, TaskId("t"), crypto::IdentifyBlob(bytes), random, cancellation);
+
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_EQ(*fetched, coefficients);
+}
+
 }  // namespace
 }  // namespace chorale::site_agent

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tests/site_agent/fixtures.h"
+#include "tests/support/source_directory.h"
 
 namespace chorale::site_agent {
 namespace {
@@ -21,8 +22,7 @@ TEST(ReasonCodesTest, NamesAreDistinctAndShort) {
 }
 
 TEST(ReasonCodesTest, EveryCodeIsDocumented) {
-  const std::string page =
-      ReadWholeFile(std::filesystem::path(CHORALE_SOURCE_DIR) / "docs" / "reason_codes.md");
+  const std::string page = ReadWholeFile(support::SourceDirectory() / "docs" / "reason_codes.md");
 
   for (int i = 0; i < kNumCodes; ++i) {
     const std::string row = "| `" + std::string(NameOf(static_cast<ReasonCode>(i))) + "` |";

@@ -16,6 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 const TaskId kTask("job-1/1/1/north");
@@ -129,9 +130,9 @@ TEST_F(ReleaseGuardTest, RefusesEverySpoiledField) {
       {"asked for", [](Report& r) { r.metrics[1].set_kind(v1::METRIC_KIND_LOSS); }},
       {"asked for", [](Report& r) { r.metrics[0].set_kind(v1::METRIC_KIND_UNSPECIFIED); }},
       {"other rows", [](Report& r) { r.metrics[0].set_num_examples(39); }},
-      {"negative or not finite", [](Report& r) { r.metrics[0].set_value(kInfinity); }},
-      {"negative or not finite", [](Report& r) { r.metrics[0].set_value(-0.1); }},
-      {"above 1", [](Report& r) { r.metrics[1].set_value(1.01); }},
+      {"metric that is not finite", [](Report& r) { r.metrics[0].set_value(kInfinity); }},
+      {"outside [0, 1]", [](Report& r) { r.metrics[1].set_value(-0.1); }},
+      {"outside [0, 1]", [](Report& r) { r.metrics[1].set_value(1.01); }},
       {"twice", [](Report& r) { r.metrics[1] = r.metrics[0]; }},
   };
   for (const Case& spoiled : cases) {
@@ -155,19 +156,116 @@ TEST_F(ReleaseGuardTest, RefusesAMetricOverTooFewRows) {
   EXPECT_THAT(MessageOf(guard_.Release(terms, report_)), HasSubstr("too few rows"));
 }
 
-TEST_F(ReleaseGuardTest, MomentsLeaveWithoutMetricsAndWithTheirShape) {
-  const ReleaseTerms terms = MakeTerms(MakeJobSpec(), ReportKind::kMoments,
+TEST_F(ReleaseGuardTest, AMeanLossMayBeNegative) {
+  report_.metrics[0].set_value(-0.1);  // Poisson leaves out a term.
+
+  EXPECT_TRUE(guard_.Release(terms_, report_).ok());
+}
+
+// Payloads of float64, each of 40 training and 20 test rows.
+class SumsGuardTest : public ReleaseGuardTest {
+ protected:
+  static constexpr DatasetFacts kFacts{.num_training_rows = 40, .num_test_rows = 20};
+
+  Status Release(const ReleaseTerms& terms, std::vector<double> payload) {
+    return guard_.Release(terms, {.payload = std::move(payload), .num_examples = 40});
+  }
+  // Every one of `payloads` is refused with what stands beside it, and nothing leaves.
+  void ExpectRefused(const ReleaseTerms& terms,
+                     const std::vector<std::pair<const char*, std::vector<double>>>& payloads) {
+    for (const auto& [problem, payload] : payloads) {
+      const Status status = Release(terms, payload);
+
+      EXPECT_EQ(status.code(), StatusCode::kPermissionDenied) << problem;
+      EXPECT_THAT(MessageOf(status), HasSubstr(problem));
+      EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound) << problem;
+    }
+  }
+  std::vector<double> With(std::vector<double> payload, std::size_t i, double value) {
+    payload[i] = value;
+    return payload;
+  }
+  // `sound` passes and is sent as it is; metrics beside it do not.
+  void ExpectSent(const ReleaseTerms& terms, const std::vector<double>& sound) {
+    EXPECT_THAT(
+        MessageOf(guard_.Release(
+            terms, {.payload = sound, .num_examples = 40, .metrics = {report_.metrics[0]}})),
+        HasSubstr("beside a payload that has none"));
+    ASSERT_TRUE(Release(terms, sound).ok());
+    ASSERT_TRUE(guard_.Deliver(kTask).ok());
+    EXPECT_EQ(outlet_.reports.at(0).payload, ToString(AsBytes(std::span<const double>(sound))));
+    EXPECT_EQ(outlet_.reports.at(0).header.metrics_size(), 0);
+  }
+
+  static constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+};
+
+TEST_F(SumsGuardTest, APreparationLeavesIfItCouldBeOfTheTrainingRows) {
+  const ReleaseTerms terms = MakeTerms(MakeJobSpec(), ReportKind::kPreparation, kFacts);
+  // Of age: rows, sum, sum of squares, missing; of sex: rows of each level, missing.
+  const std::vector<double> sound = {40, 2400, 150000, 0, 15, 25, 0};
+  ExpectRefused(terms, {{"of 6 values where the task has 7", std::vector<double>(6)},
+                        {"of 0 values", {}},
+                        {"not finite", With(sound, 1, kNan)},
+                        {"cannot be of the training rows", With(sound, 0, 41)},
+                        {"cannot be of the training rows", With(sound, 2, -1)},
+                        {"cannot be of the training rows", With(sound, 4, 41)},
+                        {"cannot be of the training rows", With(sound, 5, 0.5)}});
+  EXPECT_THAT(MessageOf(Release(terms, With(sound, 0, 41))), Not(HasSubstr("41")));
+
+  ExpectSent(terms, sound);
+}
+
+TEST_F(SumsGuardTest, SumsOfNewtonLeaveIfTheyAreOverTheTrainingRows) {
+  const ReleaseTerms terms = MakeTerms(MakeNewtonSpec(), ReportKind::kNewtonSums, kFacts);
+  const std::vector<double> sound = {27.7, 40, 1, 2, 3, 10, 1, 1, 10, 1, 10};
+  ExpectRefused(terms, {{"of 10 values where the task has 11", std::vector<double>(10)},
+                        {"of 12 values where the task has 11", std::vector<double>(12)},
+                        {"not finite", With(sound, 10, kNan)},
+                        {"not finite", With(sound, 0, HUGE_VAL)},
+                        {"over other rows", With(sound, 1, 39)},
+                        {"over other rows", With(sound, 1, 0)}});
+  EXPECT_THAT(MessageOf(guard_.Release(terms, report_)), HasSubstr("another kind"));
+
+  ExpectSent(terms, sound);
+}
+
+TEST_F(SumsGuardTest, OnlyTheMetricsOfAPersonalizedModelLeave) {
+  const ReleaseTerms terms = MakeTerms(MakePersonalSpec(), ReportKind::kPersonalMetrics, kFacts);
+  const std::vector<double> sound = {0.7 * 40, 40, 0.8 * 20,
+                                     20};  // Loss on train, accuracy on test.
+  ExpectRefused(terms, {{"of 3 values where the task has 4", std::vector<double>(3)},
+                        {"not finite", With(sound, 0, kNan)},
+                        {"other rows than its split's", With(sound, 1, 39)},
+                        {"other rows than its split's", With(sound, 3, 40)},
+                        {"other rows than its split's", With(sound, 1, 0)},
+                        {"outside [0, 1]", With(sound, 2, 21)},
+                        {"outside [0, 1]", With(sound, 2, -1)}});
+  // The model itself is of another kind.
+  EXPECT_THAT(MessageOf(guard_.Release(terms, report_)), HasSubstr("another kind"));
+
+  ExpectSent(terms, sound);
+}
+
+TEST_F(SumsGuardTest, AMetricOverFewRowsOfAPersonalizedModelStays) {
+  const ReleaseTerms terms = MakeTerms(MakePersonalSpec(), ReportKind::kPersonalMetrics,
+                                       {.num_training_rows = 40, .num_test_rows = 9});
+  ExpectRefused(terms, {{"too few rows", {28, 40, 7.2, 9}}});
+
+  ExpectSent(terms, {28, 40, 0, 0});
+}
+
+TEST_F(ReleaseGuardTest, UnderScaffoldAnUpdateHasTwoParts) {
+  const ReleaseTerms terms = MakeTerms(MakeScaffoldSpec(), ReportKind::kUpdate,
                                        {.num_training_rows = 40, .num_test_rows = 20});
-  Report moments{.payload = std::vector<double>{40, 2400, 150000}, .num_examples = 40};
-  Report with_metric = moments;
-  with_metric.metrics.push_back(report_.metrics[0]);
-  EXPECT_FALSE(guard_.Release(terms, with_metric).ok());
-  EXPECT_FALSE(guard_.Release(terms, {.payload = std::vector<double>(6), .num_examples = 40}).ok());
+  EXPECT_THAT(MessageOf(guard_.Release(terms, report_)),
+              HasSubstr("of 3 values where the task has 6"));
 
-  ASSERT_TRUE(guard_.Release(terms, moments).ok());
-  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+  report_.payload = std::vector<float>{1, 2, 3, 4, 5, HUGE_VALF};
+  EXPECT_THAT(MessageOf(guard_.Release(terms, report_)), HasSubstr("not finite"));
 
-  EXPECT_EQ(outlet_.reports[0].payload.size(), 3 * sizeof(double));
+  report_.payload = std::vector<float>{1, 2, 3, 4, 5, 6};
+  EXPECT_TRUE(guard_.Release(terms, report_).ok());
 }
 
 TEST_F(ReleaseGuardTest, UnknownFieldsOfAMetricStayBehind) {

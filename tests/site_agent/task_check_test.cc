@@ -24,7 +24,35 @@ v1::Task TrainingTask() {
   v1::FeatureMoments& moments = *training.add_moments();
   moments.set_mean(50);
   moments.set_standard_deviation(9);
+  moments.set_imputed(51);
   return task;
+}
+
+void SetBlob(v1::BlobDescriptor& blob, std::uint64_t size_bytes) {
+  blob.set_size_bytes(size_bytes);
+  blob.set_digest(std::string(32, 'd'));
+}
+
+v1::Task NewtonTask() {
+  v1::Task task = TrainingTask();
+  const v1::FeatureMoments moments = task.training().moments(0);
+  SetBlob(*task.mutable_newton()->mutable_coefficients(), 24);
+  *task.mutable_newton()->add_moments() = moments;
+  return task;
+}
+
+v1::Task PersonalizationTask() {
+  v1::Task task = TrainingTask();
+  task.set_job_id("j1");
+  task.set_round(11);
+  const v1::FeatureMoments moments = task.training().moments(0);
+  SetBlob(*task.mutable_personalization()->mutable_global_model(), 12);
+  *task.mutable_personalization()->add_moments() = moments;
+  return task;
+}
+
+StatusOr<CheckedTask> Check(const v1::Task& task, const v1::JobSpec& spec) {
+  return CheckTask(task, spec, MakePlan(spec));
 }
 
 v1::Task PreparationTask() {
@@ -36,21 +64,24 @@ v1::Task PreparationTask() {
 }
 
 TEST(TaskCheckTest, TakesATrainingTaskThatFitsItsJob) {
-  const StatusOr<CheckedTask> checked = CheckTask(TrainingTask(), MakeJobSpec());
+  const StatusOr<CheckedTask> checked = Check(TrainingTask(), MakeJobSpec());
 
   ASSERT_TRUE(checked.ok()) << checked.status();
   EXPECT_EQ(checked->facts.kind, ReportKind::kUpdate);
-  EXPECT_EQ(checked->global_model->size_bytes, 12u);
+  EXPECT_EQ(checked->model->size_bytes, 12u);
   ASSERT_EQ(checked->moments.size(), 1u);
   EXPECT_EQ(checked->moments[0].standard_deviation, 9);
+  EXPECT_EQ(checked->moments[0].imputed, 51);
+  EXPECT_EQ(checked->round, 1u);
+  EXPECT_FALSE(checked->control_variate.has_value());
 }
 
 TEST(TaskCheckTest, TakesAPreparationThatFitsItsJob) {
-  const StatusOr<CheckedTask> checked = CheckTask(PreparationTask(), MakeJobSpec());
+  const StatusOr<CheckedTask> checked = Check(PreparationTask(), MakeJobSpec());
 
   ASSERT_TRUE(checked.ok()) << checked.status();
-  EXPECT_EQ(checked->facts.kind, ReportKind::kMoments);
-  EXPECT_FALSE(checked->global_model.has_value());
+  EXPECT_EQ(checked->facts.kind, ReportKind::kPreparation);
+  EXPECT_FALSE(checked->model.has_value());
 }
 
 TEST(TaskCheckTest, RefusesEveryFactThatDoesNotFit) {
@@ -79,15 +110,126 @@ TEST(TaskCheckTest, RefusesEveryFactThatDoesNotFit) {
        [](auto& t) { t.mutable_training()->mutable_moments(0)->set_standard_deviation(-1); }},
       {"task.training",
        [](auto& t) { t.mutable_training()->mutable_moments(0)->set_standard_deviation(kNan); }},
+      {"imputed value that is finite",
+       [](auto& t) { t.mutable_training()->mutable_moments(0)->set_imputed(kNan); }},
+      {"task.training.control_variate must be unset for a job without scaffold",
+       [](auto& t) { SetBlob(*t.mutable_training()->mutable_control_variate(), 12); }},
+      {"task.newton must be unset", [](auto& t) { t = NewtonTask(); }},
+      {"task.personalization must be unset", [](auto& t) { t = PersonalizationTask(); }},
   };
   for (const Case& spoiled : cases) {
     v1::Task task = TrainingTask();
     spoiled.spoil(task);
 
-    const Status status = CheckTask(task, MakeJobSpec()).status();
+    const Status status = Check(task, MakeJobSpec()).status();
 
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << spoiled.problem;
     EXPECT_THAT(MessageOf(status), HasSubstr(spoiled.problem));
+  }
+}
+
+TEST(TaskCheckTest, TakesAControlVariateOfTheModelsSizeUnderScaffold) {
+  v1::Task task = TrainingTask();
+  task.set_job_id("j1");
+  EXPECT_TRUE(Check(task, MakeScaffoldSpec()).ok());  // The first round has none.
+
+  SetBlob(*task.mutable_training()->mutable_control_variate(), 12);
+  const StatusOr<CheckedTask> checked = Check(task, MakeScaffoldSpec());
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  EXPECT_EQ(checked->control_variate->size_bytes, 12u);
+
+  SetBlob(*task.mutable_training()->mutable_control_variate(), 24);
+  EXPECT_THAT(MessageOf(Check(task, MakeScaffoldSpec()).status()),
+              HasSubstr("task.training.control_variate.size_bytes must be 12, got 24"));
+}
+
+TEST(TaskCheckTest, TakesNewtonOnCoefficientsOfEightBytes) {
+  const StatusOr<CheckedTask> checked = Check(NewtonTask(), MakeNewtonSpec());
+
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  EXPECT_EQ(checked->facts.kind, ReportKind::kNewtonSums);
+  EXPECT_EQ(checked->model->size_bytes, 24u);
+  EXPECT_EQ(checked->moments.size(), 1u);
+}
+
+TEST(TaskCheckTest, RefusesNewtonThatDoesNotFit) {
+  struct Case {
+    const char* problem;
+    std::function<void(v1::Task&)> spoil;
+  };
+  const Case cases[] = {
+      {"task.newton.coefficients.size_bytes must be 24, got 12",
+       [](auto& t) { t.mutable_newton()->mutable_coefficients()->set_size_bytes(12); }},
+      {"digest must have 32 bytes", [](auto& t) { t.mutable_newton()->clear_coefficients(); }},
+      {"task.round must be in [1, 10], got 0", [](auto& t) { t.set_round(0); }},
+      {"task.round must be in [1, 10], got 11", [](auto& t) { t.set_round(11); }},
+      {"task.newton", [](auto& t) { t.mutable_newton()->clear_moments(); }},
+      {"task.training must be unset", [](auto& t) { t = TrainingTask(); }},
+      {"task.personalization must be unset", [](auto& t) { t = PersonalizationTask(); }},
+  };
+  for (const Case& spoiled : cases) {
+    v1::Task task = NewtonTask();
+    spoiled.spoil(task);
+
+    const Status status = Check(task, MakeNewtonSpec()).status();
+
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << spoiled.problem;
+    EXPECT_THAT(MessageOf(status), HasSubstr(spoiled.problem));
+  }
+}
+
+TEST(TaskCheckTest, TakesAPersonalizationAfterTheLastRound) {
+  const StatusOr<CheckedTask> checked = Check(PersonalizationTask(), MakePersonalSpec());
+
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  EXPECT_EQ(checked->facts.kind, ReportKind::kPersonalMetrics);
+  EXPECT_EQ(checked->round, 11u);
+}
+
+TEST(TaskCheckTest, RefusesAPersonalizationThatDoesNotFit) {
+  struct Case {
+    const char* problem;
+    std::function<void(v1::Task&)> spoil;
+  };
+  const Case cases[] = {
+      {"task.round must be in [11, 11], got 10", [](auto& t) { t.set_round(10); }},
+      {"task.round must be in [11, 11], got 12", [](auto& t) { t.set_round(12); }},
+      {"task.personalization.global_model.size_bytes must be 12, got 8",
+       [](auto& t) { t.mutable_personalization()->mutable_global_model()->set_size_bytes(8); }},
+      {"task.personalization", [](auto& t) { t.mutable_personalization()->clear_moments(); }},
+      {"task.job_id", [](auto& t) { t.set_job_id("../elsewhere"); }},
+      {"task.job_id", [](auto& t) { t.set_job_id(""); }},
+  };
+  for (const Case& spoiled : cases) {
+    v1::Task task = PersonalizationTask();
+    spoiled.spoil(task);
+
+    const Status status = Check(task, MakePersonalSpec()).status();
+
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << spoiled.problem;
+    EXPECT_THAT(MessageOf(status), HasSubstr(spoiled.problem));
+  }
+}
+
+TEST(TaskCheckTest, AJobThatMayEndEarlyIsPersonalizedEarly) {
+  v1::JobSpec spec = MakePersonalSpec();
+  *spec.mutable_rounds()->mutable_early_stop()->mutable_metric() = spec.training().metrics(0);
+  spec.mutable_rounds()->mutable_early_stop()->set_patience(1);
+  v1::Task task = PersonalizationTask();
+
+  task.set_round(2);
+  EXPECT_TRUE(Check(task, spec).ok());
+  task.set_round(1);
+  EXPECT_FALSE(Check(task, spec).ok());
+}
+
+TEST(TaskCheckTest, AJobIdThatIsNoNameIsRefusedWhereItBecomesADirectory) {
+  v1::Task task = TrainingTask();
+  for (const char* id : {"..", ".", "a/b", "/etc", "A", "a.b", "-a"}) {
+    task.set_job_id(id);
+
+    EXPECT_THAT(MessageOf(Check(task, MakeScaffoldSpec()).status()), HasSubstr("task.job_id"));
+    EXPECT_TRUE(Check(task, MakeJobSpec()).ok());  // Leaves nothing on disk.
   }
 }
 
@@ -95,9 +237,9 @@ TEST(TaskCheckTest, RefusesMomentsThatTheJobDidNotAskFor) {
   v1::JobSpec spec = MakeJobSpec();
   spec.mutable_data()->set_standardization(v1::STANDARDIZATION_PER_SITE);
 
-  EXPECT_THAT(MessageOf(CheckTask(TrainingTask(), spec).status()),
+  EXPECT_THAT(MessageOf(Check(TrainingTask(), spec).status()),
               HasSubstr("task.training.moments must be empty"));
-  EXPECT_THAT(MessageOf(CheckTask(PreparationTask(), spec).status()),
+  EXPECT_THAT(MessageOf(Check(PreparationTask(), spec).status()),
               HasSubstr("task.preparation must be unset"));
 }
 
@@ -105,7 +247,7 @@ TEST(TaskCheckTest, RefusesAPreparationInALaterRound) {
   v1::Task task = PreparationTask();
   task.set_round(1);
 
-  EXPECT_THAT(MessageOf(CheckTask(task, MakeJobSpec()).status()),
+  EXPECT_THAT(MessageOf(Check(task, MakeJobSpec()).status()),
               HasSubstr("task.round must be 0 for a preparation, got 1"));
 }
 
@@ -113,7 +255,7 @@ TEST(TaskCheckTest, RefusesAPreparationWithNothingToMeasure) {
   v1::JobSpec spec = MakeJobSpec();
   spec.mutable_data()->mutable_features()->DeleteSubrange(0, 1);
 
-  EXPECT_FALSE(CheckTask(PreparationTask(), spec).ok());
+  EXPECT_FALSE(Check(PreparationTask(), spec).ok());
 }
 
 }  // namespace

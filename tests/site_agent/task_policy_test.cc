@@ -1,22 +1,35 @@
 #include "site_agent/task_policy.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
+#include "core/bytes.h"
 #include "core/random.h"
+#include "data/preparation.h"
 #include "tests/site_agent/fixtures.h"
 
 namespace chorale::site_agent {
 namespace {
 
-constexpr DatasetFacts kFacts{.num_training_rows = 40, .num_test_rows = 20};
+constexpr DatasetFacts kFacts{
+    .num_training_rows = 40, .num_test_rows = 20, .num_training_patients = 40};
 const TaskFacts kTask{.task_id = TaskId("job-1/1/1/north"), .kind = ReportKind::kUpdate};
 
 class TaskPolicyTest : public testing::Test {
  protected:
-  Decision Ask() { return Decide(job_, kTask, policy_, facts_); }
+  Decision Ask() { return Ask(policy_); }
+  Decision Ask(const v1::PolicyConfig& policy, ReportKind kind = ReportKind::kUpdate) {
+    const models::GraphPlan plan = MakePlan(job_.spec);
+    return Decide({job_, plan}, {.task_id = kTask.task_id, .kind = kind}, policy, facts_);
+  }
+  std::optional<Refusal> AskBeforeData() {
+    const models::GraphPlan plan = MakePlan(job_.spec);
+    return RefusalBeforeData({job_, plan}, policy_);
+  }
   std::string CodeOf(const Decision& decision) {
     const auto* refusal = std::get_if<Refusal>(&decision);
     return refusal == nullptr ? "allowed" : std::string(NameOf(refusal->code));
@@ -40,13 +53,121 @@ TEST_F(TaskPolicyTest, AllowsWhatOneRuleAllows) {
   EXPECT_EQ(terms.min_rows_per_metric(), 10u);
 }
 
-TEST_F(TaskPolicyTest, MomentsMayLeaveWithoutMetrics) {
-  const Decision decision =
-      Decide(job_, {.task_id = kTask.task_id, .kind = ReportKind::kMoments}, policy_, facts_);
+TEST_F(TaskPolicyTest, SumsOfAPreparationMayLeaveWithoutMetrics) {
+  const Decision decision = Ask(policy_, ReportKind::kPreparation);
 
   ASSERT_EQ(CodeOf(decision), "allowed");
-  EXPECT_EQ(std::get<ReleaseTerms>(decision).num_values(), 3u);  // One numeric feature.
-  EXPECT_TRUE(std::get<ReleaseTerms>(decision).metrics().empty());
+  const ReleaseTerms& terms = std::get<ReleaseTerms>(decision);
+  EXPECT_EQ(terms.num_values(), data::PreparationSize(job_.spec.data()));
+  EXPECT_EQ(terms.data().SerializeAsString(), job_.spec.data().SerializeAsString());
+  EXPECT_TRUE(terms.metrics().empty());
+}
+
+TEST_F(TaskPolicyTest, EachKindOfReportHasItsSize) {
+  job_.spec = MakeScaffoldSpec();
+  EXPECT_EQ(std::get<ReleaseTerms>(Ask()).num_values(), 6u);  // Update and control variate.
+
+  job_.spec = MakeNewtonSpec();
+  const ReleaseTerms newton = std::get<ReleaseTerms>(Ask(policy_, ReportKind::kNewtonSums));
+  EXPECT_EQ(newton.num_values(), 2u + 3 + 6);  // Loss, rows, gradient, Hessian's triangle.
+  EXPECT_TRUE(newton.metrics().empty());
+
+  job_.spec = MakePersonalSpec();
+  const ReleaseTerms personal = std::get<ReleaseTerms>(Ask(policy_, ReportKind::kPersonalMetrics));
+  EXPECT_EQ(personal.num_values(), 4u);
+  EXPECT_EQ(personal.metrics().size(), 2u);
+}
+
+TEST_F(TaskPolicyTest, AGraphIsAllowedByItsDigestAlone) {
+  job_.spec = MakeNormSpec();
+  rule().set_max_parameters(100);
+  const std::string digest = ToHex(MakePlan(job_.spec).digest());
+
+  for (const char* name : {"graph", "logistic_regression", "norm", ""}) {
+    rule().set_models(0, name);
+    const Decision decision = Ask();
+    ASSERT_EQ(CodeOf(decision), "MODEL_NOT_ALLOWED") << name;
+    EXPECT_EQ(std::get<Refusal>(decision).subject, digest);
+    EXPECT_THAT(TextOf(std::get<Refusal>(decision)), testing::HasSubstr(digest));
+  }
+  rule().set_models(0, digest);
+  EXPECT_EQ(CodeOf(Ask()), "allowed");
+  std::string upper = digest;
+  std::ranges::transform(upper, upper.begin(), [](char c) {
+    return c >= 'a' && c <= 'f' ? static_cast<char>(c - 'a' + 'A') : c;
+  });
+  rule().set_models(0, upper);
+  EXPECT_EQ(CodeOf(Ask()), "allowed");
+
+  // One number changed is another graph.
+  job_.spec.mutable_model()->mutable_graph()->mutable_nodes(0)->mutable_linear()->set_units(3);
+  EXPECT_EQ(CodeOf(Ask()), "MODEL_NOT_ALLOWED");
+}
+
+TEST_F(TaskPolicyTest, AModelOfTheZooIsAllowedByNameOrByTheDigestOfItsGraph) {
+  rule().set_models(0, ToHex(MakePlan(job_.spec).digest()));
+  EXPECT_EQ(CodeOf(Ask()), "allowed");
+
+  rule().set_models(0, std::string(64, '0'));
+  EXPECT_EQ(CodeOf(Ask()), "MODEL_NOT_ALLOWED");
+  EXPECT_EQ(std::get<Refusal>(Ask()).subject, "logistic_regression");
+}
+
+TEST_F(TaskPolicyTest, ANewtonJobIsHeldToTheSameLimits) {
+  job_.spec = MakeNewtonSpec();
+  rule().clear_metrics();          // None is asked for.
+  rule().set_max_local_epochs(1);  // A step passes over the rows once.
+  ASSERT_EQ(CodeOf(Ask(policy_, ReportKind::kNewtonSums)), "allowed");
+
+  rule().set_max_rounds(9);
+  EXPECT_EQ(CodeOf(Ask(policy_, ReportKind::kNewtonSums)), "ROUNDS_LIMIT");
+  rule().set_max_rounds(10);
+  rule().set_max_parameters(2);
+  EXPECT_EQ(CodeOf(Ask(policy_, ReportKind::kNewtonSums)), "MODEL_TOO_LARGE");
+  rule().set_max_parameters(3);
+  rule().set_models(0, "cox");
+  EXPECT_EQ(CodeOf(Ask(policy_, ReportKind::kNewtonSums)), "MODEL_NOT_ALLOWED");
+}
+
+TEST_F(TaskPolicyTest, SumsThatTellMoreThanAnUpdateNeedARuleThatListsThem) {
+  rule().clear_sums();
+  EXPECT_EQ(CodeOf(Ask()), "allowed");
+
+  v1::JobSpec robust = job_.spec;
+  robust.mutable_data()->set_standardization(v1::STANDARDIZATION_FEDERATED_ROBUST);
+  for (const v1::JobSpec& spec : {MakeNewtonSpec(), robust}) {
+    job_.spec = spec;
+    const v1::SumKind needed = spec.has_newton() ? v1::SUM_KIND_NEWTON : v1::SUM_KIND_HISTOGRAM;
+    const v1::SumKind other = spec.has_newton() ? v1::SUM_KIND_HISTOGRAM : v1::SUM_KIND_NEWTON;
+    rule().clear_sums();
+    rule().add_sums(other);
+    EXPECT_EQ(CodeOf(Ask()), "SUMS_NOT_ALLOWED");
+    ASSERT_TRUE(AskBeforeData().has_value());
+    EXPECT_EQ(AskBeforeData()->code, ReasonCode::kSumsNotAllowed);
+
+    rule().add_sums(needed);
+    EXPECT_EQ(CodeOf(Ask()), "allowed");
+  }
+}
+
+TEST_F(TaskPolicyTest, TheTrainingAfterTheLastRoundIsBoundedLikeTheOthers) {
+  job_.spec = MakePersonalSpec();
+  EXPECT_EQ(CodeOf(Ask()), "allowed");
+
+  job_.spec.mutable_personalization()->set_local_epochs(3);
+
+  EXPECT_EQ(CodeOf(Ask()), "LOCAL_EPOCHS_LIMIT");
+  ASSERT_TRUE(AskBeforeData().has_value());
+  EXPECT_EQ(AskBeforeData()->code, ReasonCode::kLocalEpochsLimit);
+}
+
+TEST_F(TaskPolicyTest, KnowsTheNamesOfTheZooAndNoOther) {
+  const std::vector<std::string> names = ZooNames();
+
+  for (const char* name : {"logistic_regression", "mlp", "cox", "resnet18_gn", "unet2d"}) {
+    EXPECT_NE(std::ranges::find(names, name), names.end()) << name;
+  }
+  EXPECT_EQ(std::ranges::find(names, "graph"), names.end());
 }
 
 TEST_F(TaskPolicyTest, EachPartThatTheRuleLacksHasItsOwnCode) {
@@ -72,7 +193,7 @@ TEST_F(TaskPolicyTest, EachPartThatTheRuleLacksHasItsOwnCode) {
     v1::PolicyConfig policy = policy_;
     spoiled.spoil(*policy.mutable_allow(0));
 
-    EXPECT_EQ(CodeOf(Decide(job_, kTask, policy, facts_)), spoiled.code);
+    EXPECT_EQ(CodeOf(Ask(policy)), spoiled.code);
   }
 }
 
@@ -126,13 +247,35 @@ TEST_F(TaskPolicyTest, TheFirstPartThatNobodyAllowsIsNamed) {
 
 TEST_F(TaskPolicyTest, LocalStepsCountAsThePassesTheyAmountTo) {
   v1::TrainingSpec& training = *job_.spec.mutable_training();
-  training.set_local_steps(5);  // 5 * 16 = 80 rows: two passes over 40.
+  training.set_local_steps(6);  // A pass over 40 rows is batches of 16, 16 and 8.
   EXPECT_EQ(LocalEpochsOf(training, 40), 2u);
   EXPECT_EQ(CodeOf(Ask()), "allowed");
 
-  training.set_local_steps(6);
+  training.set_local_steps(7);
 
   EXPECT_EQ(LocalEpochsOf(training, 40), 3u);
+  EXPECT_EQ(CodeOf(Ask()), "LOCAL_EPOCHS_LIMIT");
+}
+
+TEST_F(TaskPolicyTest, AStepOfSeveralBatchesCountsAllOfThem) {
+  v1::TrainingSpec& training = *job_.spec.mutable_training();
+  training.set_local_steps(3);
+  training.set_accumulate_batches(2);
+  EXPECT_EQ(LocalEpochsOf(training, 40), 2u);
+  EXPECT_EQ(CodeOf(Ask()), "allowed");
+
+  training.set_accumulate_batches(3);
+
+  EXPECT_EQ(CodeOf(Ask()), "LOCAL_EPOCHS_LIMIT");
+}
+
+TEST_F(TaskPolicyTest, PassesCountPatientsAndNotTheirRows) {
+  job_.spec.mutable_training()->set_local_steps(3);
+  facts_.num_training_patients = 20;  // 16 and 4: two batches a pass.
+  EXPECT_EQ(CodeOf(Ask()), "allowed");
+
+  facts_.num_training_patients = 4;  // Every batch is a pass over all 40 rows.
+
   EXPECT_EQ(CodeOf(Ask()), "LOCAL_EPOCHS_LIMIT");
 }
 
@@ -163,12 +306,12 @@ TEST_F(TaskPolicyTest, ARuleWithoutAFloorHasTheDefaultOne) {
 }
 
 TEST_F(TaskPolicyTest, NobodyWithoutARuleMakesTheSiteReadItsData) {
-  EXPECT_EQ(RefusalBeforeData(job_, policy_), std::nullopt);
+  EXPECT_EQ(AskBeforeData(), std::nullopt);
 
   job_.researcher.name = "mallory";
 
-  ASSERT_TRUE(RefusalBeforeData(job_, policy_).has_value());
-  EXPECT_EQ(RefusalBeforeData(job_, policy_)->code, ReasonCode::kResearcherNotAllowed);
+  ASSERT_TRUE(AskBeforeData().has_value());
+  EXPECT_EQ(AskBeforeData()->code, ReasonCode::kResearcherNotAllowed);
 }
 
 // ---- Against an oracle: whatever is asked, the policy allows it only when a plain reading of one
@@ -246,13 +389,12 @@ bool OracleAllows(const jobs::VerifiedJob& job, const v1::PolicyConfig& policy,
       allowed = allowed && may_leave && metric.kind() != v1::METRIC_KIND_UNSPECIFIED;
     }
     allowed = allowed && spec.rounds().count() <= rule.max_rounds();
-    const double rows = static_cast<double>(facts.num_training_rows);
-    const double batch = spec.training().batch_size() == 0
-                             ? rows
-                             : std::min<double>(rows, spec.training().batch_size());
+    const double patients = static_cast<double>(facts.num_training_patients);
+    const double batches =
+        spec.training().batch_size() == 0 ? 1 : std::ceil(patients / spec.training().batch_size());
     const double passes = spec.training().has_local_epochs()
                               ? spec.training().local_epochs()
-                              : spec.training().local_steps() * batch / rows;
+                              : spec.training().local_steps() / batches;
     allowed = allowed && passes <= rule.max_local_epochs() + 1e-9;
     const std::uint32_t floor = rule.min_examples() == 0 ? 10 : rule.min_examples();
     allowed = allowed && facts.num_training_rows >= floor;
@@ -267,16 +409,21 @@ TEST(TaskPolicyPropertyTest, NeverAllowsWhatAPlainReadingOfTheRulesRefuses) {
   for (int i = 0; i < 10'000; ++i) {
     const jobs::VerifiedJob job = RandomJob(random);
     const v1::PolicyConfig policy = RandomPolicy(random);
-    const DatasetFacts facts{.num_training_rows = 1 + random.NextBelow(60), .num_test_rows = 5};
+    const std::uint64_t num_rows = 1 + random.NextBelow(60);
+    const DatasetFacts facts{
+        .num_training_rows = num_rows,
+        .num_test_rows = 5,
+        .num_training_patients = std::max<std::uint64_t>(1, num_rows / (1 + random.NextBelow(3)))};
 
-    const Decision decision = Decide(job, kTask, policy, facts);
+    const models::GraphPlan plan = MakePlan(job.spec);
+    const Decision decision = Decide({job, plan}, kTask, policy, facts);
 
     const bool is_allowed = std::holds_alternative<ReleaseTerms>(decision);
     ASSERT_EQ(is_allowed, OracleAllows(job, policy, facts))
         << job.spec.DebugString() << policy.DebugString() << facts.num_training_rows;
     num_allowed += is_allowed ? 1 : 0;
     // What is refused before the data are read would be refused with them, too.
-    if (RefusalBeforeData(job, policy).has_value()) {
+    if (RefusalBeforeData({job, plan}, policy).has_value()) {
       ASSERT_FALSE(is_allowed);
     }
   }

@@ -3,14 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-
-#include "core/crypto/blob_digest.h"
-#include "core/rpc/chunks.h"
+#include "data/preparation.h"
 #include "jobs/signed_job.h"
-#include "tests/site_agent/fixtures.h"
-#include "tests/support/temporary_directory.h"
-#include "tests/support/test_pki.h"
+#include "tests/site_agent/work_fixture.h"
+#include "tests/support/real_data.h"
+#include "training/newton_sums.h"
 
 namespace chorale::site_agent {
 namespace {
@@ -18,126 +15,31 @@ namespace {
 using testing::ElementsAre;
 using testing::SizeIs;
 
-class MemorySource final : public BlobSource {
- public:
-  Status Fetch(const TaskId&, const crypto::BlobId&, std::uint64_t,
-               const std::function<Status(const v1::Chunk&)>& accept, Cancellation&) override {
-    ++num_fetches;
-    Status refused;
-    (void)rpc::SendBytes(content, [&](v1::Chunk&& chunk) {
-      refused = accept(chunk);
-      return refused.ok();
-    });
-    return refused;
-  }
-  Bytes content;
-  int num_fetches = 0;
-};
+using WorkTest = WorkFixture;
 
-class WorkTest : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    pki_ = new support::TestPki();
-    ada_ = new identity::Identity(pki_->Load(v1::PARTY_ROLE_RESEARCHER, "ada"));
-  }
-  static void TearDownTestSuite() {
-    delete ada_;
-    delete pki_;
-  }
+TEST_F(WorkTest, SumsTheColumnsOfTheTrainingRows) {
+  const Report report = RunAndRelease(PreparationTask());
 
-  WorkTest() {
-    WriteFile(directory_.path() / "heart.csv", MakeCsv(40, 20));
-    SetModel({1, 2, 3});
-  }
-  void SetModel(const ParameterVector& values) {
-    const ByteSpan bytes = AsBytes(std::span<const float>(values));
-    source_.content.assign(bytes.begin(), bytes.end());
-  }
-  v1::Task TrainingTask() {
-    v1::Task task;
-    task.set_task_id("job-1/1/1/north");
-    task.set_job_id("job-1");
-    task.set_round(1);
-    *task.mutable_job() = jobs::SignJob(spec_, *ada_);
-    *task.mutable_training()->mutable_global_model() =
-        rpc::ToProto(crypto::IdentifyBlob(source_.content));
-    v1::FeatureMoments& moments = *task.mutable_training()->add_moments();
-    moments.set_mean(60);
-    moments.set_standard_deviation(10);
-    return task;
-  }
-  v1::Task PreparationTask() {
-    v1::Task task = TrainingTask();
-    task.set_round(0);
-    task.mutable_preparation();
-    return task;
-  }
-  WorkOutcome Run(const v1::Task& task) {
-    Work work({.config = config_,
-               .config_directory = directory_.path(),
-               .root = ada_->root(),
-               .site = "north",
-               .trainer = trainer_pointer_,
-               .blobs = source_,
-               .clock = clock_,
-               .random = random_});
-    return work.Run(task, cancellation_,
-                    {.on_admitted = [this] { ++num_admitted_; }, .on_progress = [](double) {}});
-  }
-  std::string CodeOf(const v1::Task& task) {
-    const WorkOutcome outcome = Run(task);
-    const auto* refusal = std::get_if<Refusal>(&outcome);
-    return refusal == nullptr ? "no refusal" : std::string(NameOf(refusal->code));
-  }
-
-  static support::TestPki* pki_;
-  static identity::Identity* ada_;
-
-  support::TemporaryDirectory directory_;
-  v1::SiteConfig config_ = MakeSiteConfig(directory_.path());
-  v1::JobSpec spec_ = MakeJobSpec();
-  FakeTrainer trainer_;
-  training::LocalTrainer* trainer_pointer_ = &trainer_;
-  MemorySource source_;
-  SystemClock clock_;  // Certificates are of today.
-  SeededRandom random_{1};
-  Cancellation cancellation_;
-  int num_admitted_ = 0;
-};
-
-support::TestPki* WorkTest::pki_ = nullptr;
-identity::Identity* WorkTest::ada_ = nullptr;
-
-TEST_F(WorkTest, TrainsFromTheGlobalModel) {
-  const WorkOutcome outcome = Run(TrainingTask());
-
-  const auto* done = std::get_if<WorkDone>(&outcome);
-  ASSERT_NE(done, nullptr);
-  EXPECT_THAT(trainer_.last_global, ElementsAre(1, 2, 3));
-  EXPECT_EQ(trainer_.last_seed, training::SeedFor(7, 1, "north"));
-  EXPECT_EQ(std::get<std::vector<float>>(done->report.payload), std::vector<float>(3, 0.5f));
-  EXPECT_EQ(done->report.num_examples, 40u);
-  ASSERT_THAT(done->report.metrics, SizeIs(2));
-  EXPECT_EQ(done->report.metrics[1].num_examples(), 20u);
-  EXPECT_EQ(done->terms.task_id(), TaskId("job-1/1/1/north"));
-  EXPECT_EQ(num_admitted_, 1);
-}
-
-TEST_F(WorkTest, SumsMomentsOfTheTrainingRows) {
-  const WorkOutcome outcome = Run(PreparationTask());
-
-  const auto* done = std::get_if<WorkDone>(&outcome);
-  ASSERT_NE(done, nullptr);
   double sum = 0, squares = 0;
   for (int age = 40; age < 80; ++age) sum += age, squares += age * age;
-  EXPECT_THAT(std::get<std::vector<double>>(done->report.payload), ElementsAre(40, sum, squares));
+  EXPECT_THAT(std::get<std::vector<double>>(report.payload),
+              ElementsAre(40, sum, squares, 0, 20, 20, 0));
+  EXPECT_EQ(report.num_examples, 40u);
   EXPECT_EQ(trainer_.num_trainings, 0);
+}
+
+TEST_F(WorkTest, AHistogramLeavesWhereTheJobNeedsQuantiles) {
+  spec_.mutable_data()->set_standardization(v1::STANDARDIZATION_FEDERATED_ROBUST);
+
+  const Report report = RunAndRelease(PreparationTask());
+
+  EXPECT_THAT(std::get<std::vector<double>>(report.payload), SizeIs(4 + data::kNumBins + 3));
 }
 
 TEST_F(WorkTest, PreparesWithoutATrainerButDoesNotTrain) {
   trainer_pointer_ = nullptr;
 
-  EXPECT_TRUE(std::holds_alternative<WorkDone>(Run(PreparationTask())));
+  EXPECT_EQ(CodeOf(PreparationTask()), "no refusal");
   EXPECT_EQ(CodeOf(TrainingTask()), "TRAINER_UNAVAILABLE");
 }
 
@@ -213,47 +115,148 @@ TEST_F(WorkTest, AModelOfAnotherSizeIsNeverFetched) {
 
 TEST_F(WorkTest, AModelOfOtherBytesIsRefused) {
   const v1::Task task = TrainingTask();
-  SetModel({1, 2, 4});
+  source_.Swap(task.training().global_model(), AsBytes(ParameterVector{1, 2, 4}));
 
   EXPECT_EQ(CodeOf(task), "TASK_INVALID");
 }
 
 TEST_F(WorkTest, AModelThatIsNotFiniteIsRefused) {
-  SetModel({1, std::numeric_limits<float>::infinity(), 3});
+  model_ = {1, std::numeric_limits<float>::infinity(), 3};
 
   EXPECT_EQ(CodeOf(TrainingTask()), "TASK_INVALID");
   EXPECT_EQ(trainer_.num_trainings, 0);
 }
 
-TEST_F(WorkTest, EachFailureOfTrainingHasItsCode) {
-  const std::pair<Status, const char*> cases[] = {
-      {FailedPrecondition("the loss is NaN"), "TRAINING_DIVERGED"},
-      {ResourceExhausted("memory"), "RESOURCE_LIMIT"},
-      {InvalidArgument("sizes"), "JOB_INVALID"},
-      {Internal("bug"), "INTERNAL_ERROR"}};
-  for (const auto& [failure, code] : cases) {
-    trainer_.failure = failure;
-
-    EXPECT_EQ(CodeOf(TrainingTask()), code);
+TEST_F(WorkTest, ATaskBeyondTheMemoryOfTheSiteIsRefusedBeforeAnythingIsFetched) {
+  const std::pair<v1::JobSpec, std::function<v1::Task()>> cases[] = {
+      {MakeJobSpec(), [this] { return TrainingTask(); }},
+      {MakeJobSpec(), [this] { return PreparationTask(); }},
+      {MakePersonalSpec(), [this] { return PersonalizationTask(); }},
+      {MakeNewtonSpec(), [this] {
+         return NewtonTask({0, 0, 0});
+       }}};
+  for (const auto& [spec, make_task] : cases) {
+    spec_ = spec;
+    const int fetched_before = source_.num_fetches;
+    config_.set_max_memory_bytes(20);
+    EXPECT_EQ(CodeOf(make_task()), "RESOURCE_LIMIT");
+    EXPECT_EQ(source_.num_fetches, fetched_before);
+    config_.set_max_memory_bytes(1u << 30);
+    EXPECT_EQ(CodeOf(make_task()), "no refusal");
   }
+  EXPECT_EQ(num_admitted_, 4);
 }
 
-TEST_F(WorkTest, AnUpdateThatIsNotFiniteIsADivergence) {
-  trainer_.value = std::numeric_limits<float>::quiet_NaN();
+TEST_F(WorkTest, StepsOverFewPatientsAreManyPasses) {
+  std::string table = "age,sex,sick,split,person\n";
+  for (int i = 0; i < 40; ++i) {
+    table += std::to_string(40 + i) + ",f,yes,train,p" + std::to_string(i % 2) + "\n";
+  }
+  WriteFile(directory_.path() / "heart.csv", table);
+  spec_.mutable_training()->set_local_steps(3);
+  EXPECT_EQ(CodeOf(TrainingTask()), "no refusal");  // 40 patients: a pass, rounded up.
 
-  EXPECT_EQ(CodeOf(TrainingTask()), "TRAINING_DIVERGED");
+  config_.mutable_datasets(0)->set_patient_column("person");
+  Restart();
+
+  EXPECT_EQ(CodeOf(TrainingTask()), "LOCAL_EPOCHS_LIMIT");  // 2 patients: three.
 }
 
-TEST_F(WorkTest, AMachineOutOfMemoryRefuses) {
-  trainer_.during_training = [] { throw std::bad_alloc(); };
+TEST_F(WorkTest, WhatTrainingNeedsIsPartOfTheEstimate) {
+  const v1::Task task = TrainingTask();
+  const std::uint64_t training = training::EstimateMemory(MakePlan(spec_), spec_.training(), 40, 1);
+  // Inputs, target and patient of 60 rows; three copies of the model.
+  const std::uint64_t beside = 60 * 16 + 3 * 12;
+  config_.set_max_memory_bytes(training + beside);
+  EXPECT_EQ(CodeOf(task), "no refusal");
 
-  EXPECT_EQ(CodeOf(TrainingTask()), "RESOURCE_LIMIT");
+  config_.set_max_memory_bytes(training);
+
+  EXPECT_EQ(CodeOf(task), "RESOURCE_LIMIT");
 }
 
-TEST_F(WorkTest, StopsWhenCancelled) {
-  trainer_.during_training = [this] { cancellation_.Cancel(); };
+TEST_F(WorkTest, SumsForNewtonAreThoseOfTheRows) {
+  spec_ = MakeNewtonSpec();
+  const std::vector<double> coefficients = {0.25, -0.5, 1.0 / 3};
 
-  EXPECT_TRUE(std::holds_alternative<WorkWasCancelled>(Run(TrainingTask())));
+  const Report report = RunAndRelease(NewtonTask(coefficients));
+
+  data::ExactExamples rows{.num_inputs = 2, .inputs = {}, .targets = {}, .patients = {}};
+  for (int i = 0; i < 40; ++i) {
+    rows.inputs.insert(rows.inputs.end(), {(40 + i - 60) / 10.0, i % 2 == 0 ? 0.0 : 1.0});
+    rows.targets.push_back(i % 3 == 0 ? 1 : 0);
+  }
+  const auto expected = training::NewtonSums(training::NewtonKind::kLogistic, rows, coefficients);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  EXPECT_EQ(std::get<std::vector<double>>(report.payload), *expected);
+  EXPECT_EQ(report.num_examples, 40u);
+  EXPECT_TRUE(report.metrics.empty());
+}
+
+TEST_F(WorkTest, SumsForNewtonOnHeartRowsAreThoseOfTheRows) {
+  const auto table = support::FindRealData("heart_disease/heart_disease_740.csv");
+  if (!table) return;
+  std::filesystem::copy_file(*table, directory_.path() / "heart.csv",
+                             std::filesystem::copy_options::overwrite_existing);
+  spec_ = MakeNewtonSpec();
+  v1::DataSpec& data = *spec_.mutable_data();
+  data.clear_features();
+  for (const char* column : {"age", "sex", "trestbps", "chol", "thalach", "oldpeak"}) {
+    data.add_features()->set_column(column);
+    data.mutable_features(data.features_size() - 1)->mutable_numeric();
+  }
+  data.mutable_target()->set_column("num");
+  data.mutable_target()->clear_positive();
+  for (const char* positive : {"1", "2", "3", "4"}) data.mutable_target()->add_positive(positive);
+  data.set_standardization(v1::STANDARDIZATION_PER_SITE);
+  config_.mutable_policy()->mutable_allow(0)->set_max_parameters(7);
+  v1::Task task = NewtonTask(std::vector<double>(7, 0.1));
+  task.mutable_newton()->clear_moments();
+
+  const Report report = RunAndRelease(task);
+
+  const auto dataset = data::Dataset::Load(config_.datasets(0), directory_.path(), data);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  const auto expected =
+      training::NewtonSums(training::NewtonKind::kLogistic, dataset->PerSiteExact(v1::SPLIT_TRAIN),
+                           std::vector<double>(7, 0.1));
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  EXPECT_EQ(std::get<std::vector<double>>(report.payload), *expected);
+  EXPECT_GT(report.num_examples, 300u);
+}
+
+TEST_F(WorkTest, NewtonNeedsNoTrainer) {
+  spec_ = MakeNewtonSpec();
+  trainer_pointer_ = nullptr;
+
+  EXPECT_EQ(CodeOf(NewtonTask({0, 0, 0})), "no refusal");
+}
+
+TEST_F(WorkTest, CoefficientsThatAreNotFiniteOrOtherBytesAreRefused) {
+  spec_ = MakeNewtonSpec();
+  EXPECT_EQ(CodeOf(NewtonTask({0, std::numeric_limits<double>::quiet_NaN(), 0})), "TASK_INVALID");
+
+  const v1::Task task = NewtonTask({0, 0, 0});
+  source_.Swap(task.newton().coefficients(), AsBytes(std::vector<double>{0, 0, 1}));
+
+  EXPECT_EQ(CodeOf(task), "TASK_INVALID");
+}
+
+TEST_F(WorkTest, TargetsThatTheModelCannotHaveAreTheSitesFault) {
+  spec_ = MakeNewtonSpec();
+  spec_.mutable_model()->mutable_poisson_regression();
+  spec_.mutable_data()->mutable_target()->Clear();
+  spec_.mutable_data()->mutable_target()->set_column("visits");
+  spec_.mutable_data()->mutable_target()->mutable_numeric();
+  config_.mutable_policy()->mutable_allow(0)->set_models(0, "poisson_regression");
+  std::string table = "age,sex,visits,split\n";
+  for (int i = 0; i < 12; ++i) table += std::to_string(50 + i) + ",f,2,train\n";
+  WriteFile(directory_.path() / "heart.csv", table);
+  EXPECT_EQ(CodeOf(NewtonTask({0, 0, 0})), "no refusal");
+
+  WriteFile(directory_.path() / "heart.csv", table + "50,m,-1,train\n");
+
+  EXPECT_EQ(CodeOf(NewtonTask({0, 0, 0})), "DATA_INVALID");
 }
 
 TEST_F(WorkTest, AnEmptyTaskIsRefused) { EXPECT_NE(CodeOf(v1::Task()), "no refusal"); }

@@ -38,16 +38,16 @@ std::vector<SimulatedSite> MakeSites(const std::vector<std::size_t>& sizes) {
 }
 
 SimulatedSite Pool(const std::vector<SimulatedSite>& sites) {
-  SimulatedSite pool{.name = "pool",
-                     .train = {.num_inputs = 13, .inputs = {}, .targets = {}, .patients = {}}};
+  SimulatedSite pool{.name = "pool", .train = {}};
+  pool.train.num_inputs = sites.front().train.num_inputs;
   for (const SimulatedSite& site : sites) {
     const auto append = [](auto& all, const auto& more) {
       all.insert(all.end(), more.begin(), more.end());
     };
     append(pool.train.inputs, site.train.inputs);
     append(pool.train.targets, site.train.targets);
-    append(pool.train.patients, site.train.patients);
   }
+  NumberPatients(pool.train);
   return pool;
 }
 

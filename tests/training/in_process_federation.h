@@ -6,7 +6,7 @@
 #include "chorale/v1/jobs.pb.h"
 #include "core/parameters.h"
 #include "core/status.h"
-#include "data/dataset.h"
+#include "data/examples.h"
 #include "models/model.h"
 #include "training/local_trainer.h"
 
@@ -21,22 +21,21 @@ struct SimulatedSite {
 // federation alone.
 inline StatusOr<ParameterVector> RunFederation(LocalTrainer& trainer, const v1::JobSpec& job,
                                                const std::vector<SimulatedSite>& sites) {
-  CHORALE_ASSIGN_OR_RETURN(
-      ParameterVector global,
-      models::InitialParameters(job.model(), sites.front().train.num_inputs, job.seed()));
+  CHORALE_ASSIGN_OR_RETURN(const models::GraphPlan plan,
+                           models::PlanOf(job.model(), sites.front().train.num_inputs));
+  ParameterVector global = models::InitialParameters(plan, job.seed());
   const bool is_uniform = job.aggregation().fedavg().weighting() == v1::WEIGHTING_UNIFORM;
   for (std::uint32_t round = 1; round <= job.rounds().count(); ++round) {
     std::vector<double> sum(global.size());
     double total_weight = 0;
     for (const SimulatedSite& site : sites) {
       CHORALE_ASSIGN_OR_RETURN(const TrainResult result,
-                               trainer.Train({.model = job.model(),
+                               trainer.Train({.plan = plan,
                                               .training = job.training(),
                                               .train = site.train,
-                                              .global_parameters = global,
+                                              .start = global,
                                               .seed = SeedFor(job.seed(), round, site.name),
-                                              .on_progress = {},
-                                              .cancelled = nullptr}));
+                                              .place = {round, job.rounds().count()}}));
       const double weight = is_uniform ? 1 : static_cast<double>(result.num_examples);
       total_weight += weight;
       for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += weight * double{result.update[i]};

@@ -120,5 +120,121 @@ TEST(ValidateTrainingTest, RefusesMetricsThatAreUnknownRepeatedOrTooMany) {
               HasSubstr("at most 16"));
 }
 
+TEST(ValidateTrainingTest, AcceptsEveryOptimizerScheduleAndDriftControl) {
+  v1::TrainingSpec training = Valid();
+  training.mutable_optimizer()->mutable_sgd()->set_nesterov(true);
+  training.mutable_schedule()->mutable_step_decay()->set_every_rounds(1);
+  training.mutable_schedule()->mutable_step_decay()->set_factor(1);
+  training.set_accumulate_batches(1024);
+  training.set_max_gradient_norm(5);
+  training.mutable_fedprox()->set_mu(0.01);
+  EXPECT_TRUE(Validate(training, "training").ok());
+  training.mutable_optimizer()->mutable_adamw()->set_learning_rate(0.001);
+  training.mutable_schedule()->mutable_cosine()->set_floor(0);
+  EXPECT_TRUE(Validate(training, "training").ok());
+  training.mutable_schedule()->mutable_exponential()->set_factor(0.9);
+  EXPECT_TRUE(Validate(training, "training").ok());
+}
+
+TEST(ValidateTrainingTest, RefusesWhatTheNewFieldsCannotHold) {
+  struct Bad {
+    std::function<void(v1::TrainingSpec&)> spoil;
+    const char* field;
+  };
+  const std::vector<Bad> bads = {
+      {[](auto& t) {
+         t = MakeSgd(0.1, 0, 1, 0), t.mutable_optimizer()->mutable_sgd()->set_nesterov(true);
+       },
+       "training.optimizer.sgd.nesterov"},
+      {[](auto& t) { t.mutable_optimizer()->mutable_adamw(); },
+       "training.optimizer.adamw.learning_rate"},
+      {[](auto& t) {
+         t.mutable_optimizer()->mutable_adamw()->set_learning_rate(0.1);
+         t.mutable_optimizer()->mutable_adamw()->set_weight_decay(-1);
+       },
+       "training.optimizer.adamw.weight_decay"},
+      {[](auto& t) { t.mutable_schedule()->mutable_step_decay()->set_factor(0.5); },
+       "training.schedule.step_decay.every_rounds"},
+      {[](auto& t) { t.mutable_schedule()->mutable_step_decay()->set_every_rounds(2); },
+       "training.schedule.step_decay.factor"},
+      {[](auto& t) { t.mutable_schedule()->mutable_cosine()->set_floor(1.1); },
+       "training.schedule.cosine.floor"},
+      {[](auto& t) { t.mutable_schedule()->mutable_exponential()->set_factor(kNaN); },
+       "training.schedule.exponential.factor"},
+      {[](auto& t) { t.set_accumulate_batches(1025); }, "training.accumulate_batches"},
+      {[](auto& t) { t.set_max_gradient_norm(-1); }, "training.max_gradient_norm"},
+      {[](auto& t) { t.set_max_gradient_norm(kNaN); }, "training.max_gradient_norm"},
+      {[](auto& t) { t.mutable_fedprox()->set_mu(kInfinity); }, "training.fedprox.mu"},
+  };
+  for (const Bad& bad : bads) EXPECT_THAT(MessageWhen(bad.spoil), HasSubstr(bad.field));
+}
+
+TEST(ValidateTogetherTest, RefusesScaffoldWithAnotherOptimizerThanPlainSgd) {
+  const models::GraphPlan plan = PlanFor(MakeLogisticRegression(), 3);
+  v1::TrainingSpec training = MakeSgd(0.1, 0, 1, 0);
+  training.mutable_scaffold();
+  EXPECT_TRUE(ValidateTogether(training, plan, "training").ok());
+
+  training.mutable_optimizer()->mutable_sgd()->set_momentum(0.5);
+  EXPECT_THAT(MessageOf(ValidateTogether(training, plan, "training")),
+              HasSubstr("training.scaffold"));
+  training.mutable_optimizer()->mutable_adam()->set_learning_rate(0.1);
+  EXPECT_THAT(MessageOf(ValidateTogether(training, plan, "training")),
+              HasSubstr("training.scaffold"));
+}
+
+TEST(ValidateTogetherTest, RefusesLocalNormalizationWithoutANormLayer) {
+  v1::TrainingSpec training = MakeSgd(0.1, 0, 1, 0);
+  training.set_local_normalization(true);
+  EXPECT_THAT(
+      MessageOf(ValidateTogether(training, PlanFor(MakeLogisticRegression(), 3), "training")),
+      HasSubstr("training.local_normalization"));
+
+  v1::ModelSpec resnet;
+  resnet.mutable_tabular_resnet();
+  EXPECT_TRUE(ValidateTogether(training, PlanFor(resnet, 3), "training").ok());
+}
+
+TEST(ValidateTogetherTest, RefusesAccuracyWhereNothingIsClassified) {
+  v1::TrainingSpec training = Valid();
+  training.add_metrics()->set_kind(v1::METRIC_KIND_ACCURACY);
+  EXPECT_TRUE(ValidateTogether(training, PlanFor(MakeLogisticRegression(), 3), "training").ok());
+
+  v1::ModelSpec cox;
+  cox.mutable_cox();
+  EXPECT_THAT(MessageOf(ValidateTogether(training, PlanFor(cox, 3), "training")),
+              HasSubstr("training.metrics[1].kind"));
+}
+
+TEST(EstimateMemoryTest, GrowsWithModelOptimizerThreadsAndRowsInFlight) {
+  const models::GraphPlan small = PlanFor(MakeMlp({64}, v1::ACTIVATION_RELU), 100);
+  const models::GraphPlan large = PlanFor(MakeMlp({4096, 4096}, v1::ACTIVATION_RELU), 100);
+  const v1::TrainingSpec sgd = MakeSgd(0.1, 0, 1, 512);
+  const v1::TrainingSpec adam = MakeAdam(0.1, 1, 512);
+  const auto parameters = large.layout().size_bytes();
+
+  EXPECT_GE(EstimateMemory(large, sgd, 1000, 1), 4 * parameters);
+  EXPECT_GE(EstimateMemory(large, adam, 1000, 1),
+            EstimateMemory(large, sgd, 1000, 1) + 2 * parameters);
+  const v1::TrainingSpec shared = MakeSgd(0.1, 0, 1, 4096);  // Worth a second thread.
+  EXPECT_GE(EstimateMemory(large, shared, 10000, 2),
+            EstimateMemory(large, shared, 10000, 1) + parameters);
+  EXPECT_LT(EstimateMemory(small, sgd, 1000, 1), EstimateMemory(large, sgd, 1000, 1));
+  EXPECT_LT(EstimateMemory(small, sgd, 1000, 1), EstimateMemory(small, sgd, 1000000, 1));
+}
+
+TEST(EstimateMemoryTest, AModelThatCouplesExamplesCountsTheWholeBatch) {
+  v1::ModelSpec spec = MakeMlp({4096}, v1::ACTIVATION_RELU);
+  spec.mutable_mlp()->mutable_loss()->mutable_cox();
+  const models::GraphPlan plan = PlanFor(spec, 10);
+  const v1::TrainingSpec training = MakeSgd(0.1, 0, 1, 1000);
+
+  EXPECT_GE(EstimateMemory(plan, training, 1000000, 1), 1000 * plan.num_activations() * 4);
+  EXPECT_GE(EstimateMemory(plan, training, 1000000, 1, /*max_patient_rows=*/50),
+            50 * 1000 * plan.num_activations() * 4);
+  EXPECT_GE(EstimateMemory(plan, MakeSgd(0.1, 0, 1, 0), 1000000, 1),
+            1000000 * plan.num_activations() * 4);
+}
+
 }  // namespace
 }  // namespace chorale::training

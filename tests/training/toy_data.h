@@ -2,11 +2,14 @@
 
 #include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "chorale/v1/jobs.pb.h"
 #include "core/random.h"
-#include "data/dataset.h"
+#include "data/examples.h"
+#include "models/model.h"
+#include "training/local_trainer.h"
 
 namespace chorale::training {
 
@@ -28,6 +31,48 @@ inline data::Examples MakeToyExamples(std::size_t num_examples, std::size_t num_
     examples.patients.push_back(static_cast<std::uint32_t>(row));
   }
   return examples;
+}
+
+// One row a patient, numbered as the rows are.
+inline void NumberPatients(data::Examples& examples) {
+  examples.patients.resize(examples.size());
+  std::iota(examples.patients.begin(), examples.patients.end(), 0u);
+}
+
+// Inputs around 0 and no targets yet.
+inline data::Examples MakeToyInputs(std::size_t num_examples, std::size_t num_inputs,
+                                    std::uint64_t seed) {
+  data::Examples examples = MakeToyExamples(num_examples, num_inputs, seed);
+  examples.targets.clear();
+  return examples;
+}
+
+// Examples with targets that the loss of `plan` takes, drawn without a ground truth.
+inline data::Examples MakeExamplesFor(const models::GraphPlan& plan, std::size_t num_examples,
+                                      std::uint64_t seed) {
+  data::Examples examples = MakeToyInputs(num_examples, plan.num_inputs(), seed);
+  examples.num_targets = plan.num_targets();
+  SeededRandom random(seed + 1);
+  const auto classes = plan.target_kind() == models::TargetKind::kClass ? plan.num_outputs() : 2;
+  for (std::size_t i = 0; i < num_examples * examples.num_targets; ++i) {
+    const bool is_time =
+        plan.target_kind() == models::TargetKind::kSurvival && i % examples.num_targets == 0;
+    examples.targets.push_back(
+        static_cast<float>(is_time ? random.NextBelow(9) + 1 : random.NextBelow(classes)));
+  }
+  return examples;
+}
+
+inline models::GraphPlan PlanFor(const v1::ModelSpec& model, std::uint64_t num_inputs) {
+  return models::PlanOf(model, num_inputs).value();
+}
+
+// Initial parameters, moved a little: models that start at zero would hide too much.
+inline ParameterVector MakeParameters(const models::GraphPlan& plan, std::uint64_t seed) {
+  ParameterVector parameters = models::InitialParameters(plan, seed);
+  SeededRandom random(seed + 2);
+  for (float& value : parameters) value += static_cast<float>(0.2 * (random.NextDouble() - 0.5));
+  return parameters;
 }
 
 inline v1::ModelSpec MakeLogisticRegression() {

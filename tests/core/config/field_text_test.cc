@@ -143,7 +143,7 @@ TEST(EnumTextTest, NobodyMayWriteUnspecified) {
   for (const std::string_view text : {"unspecified", "ACTIVATION_RELU", "Relu", "", "1"}) {
     EXPECT_EQ(FindEnumValue(*v1::Activation_descriptor(), text), nullptr) << text;
   }
-  EXPECT_EQ(EnumChoices(*v1::Activation_descriptor()), "relu, tanh, gelu");
+  EXPECT_EQ(EnumChoices(*v1::Activation_descriptor()), "relu, tanh, gelu, silu, sigmoid, softmax");
 }
 
 }  // namespace

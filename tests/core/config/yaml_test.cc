@@ -125,7 +125,7 @@ TEST(ParseYamlTest, AnUnknownKeyNearToNothingNamesThemAll) {
   EXPECT_EQ(JobProblem("rounds:\n  epsilon: 3\n"),
             "f.yaml:2: rounds.epsilon is no valid key; valid keys: count, min_reports, "
             "cohort_size, deadline, "
-            "max_abandoned");
+            "max_abandoned, early_stop");
   EXPECT_EQ(
       JobProblem("model: {logistic_regression: {depth: 1}}"),
       "f.yaml:1: model.logistic_regression.depth is no valid key; no key may stand here, write {}");
@@ -191,8 +191,10 @@ TEST(ParseYamlTest, RealNumbersAreFinite) {
 }
 
 TEST(ParseYamlTest, EnumsListTheirValues) {
-  EXPECT_EQ(JobProblem("model:\n  mlp:\n    activation: sigmoid\n"),
-            "f.yaml:3: model.mlp.activation must be one of relu, tanh, gelu, got \"sigmoid\"");
+  EXPECT_EQ(
+      JobProblem("model:\n  mlp:\n    activation: swish\n"),
+      "f.yaml:3: model.mlp.activation must be one of relu, tanh, gelu, silu, sigmoid, softmax, got "
+      "\"swish\"");
   EXPECT_THAT(JobProblem("model: {mlp: {activation: unspecified}}"),
               HasSubstr("must be one of relu"));
   EXPECT_THAT(JobProblem("model: {mlp: {activation: 1}}"), HasSubstr("must be one of relu"));

@@ -1,0 +1,197 @@
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "coordinator/engine.h"
+#include "core/log.h"
+#include "core/rpc/chunks.h"
+#include "data/data_spec.h"
+#include "jobs/job_spec.h"
+
+// The engine's actions: what a job's machine asks for, once it is durable.
+namespace chorale::coordinator {
+namespace {
+
+std::vector<Contribution> ContributionsOf(const Round& round) {
+  std::vector<Contribution> contributions;
+  for (const auto& [site, report] : round.Contributors()) {
+    contributions.push_back({site, report.payload, report.num_examples});
+  }
+  return contributions;
+}
+
+// Of a step of Newton's method: the loss of the step before is comparable with this one's only when
+// the same sites reported the same number of rows.
+bool IsOverTheSameData(const std::vector<v1::RoundRecord>& records, const Round& round) {
+  const auto last = std::find_if(records.rbegin(), records.rend(),
+                                 [](const v1::RoundRecord& record) { return record.published(); });
+  if (last == records.rend()) return false;
+  std::map<SiteId, Report> contributors = round.Contributors();
+  std::uint64_t num_examples = 0;
+  for (const auto& [site, report] : contributors) num_examples += report.num_examples;
+  for (const v1::SiteProgress& site : last->sites()) {
+    if (site.state() != v1::SITE_STATE_REPORTED) continue;
+    if (contributors.erase(SiteId(site.site())) == 0) return false;
+  }
+  return contributors.empty() && num_examples == last->num_examples();
+}
+
+NewtonRules NewtonRulesOf(const v1::JobSpec& spec) {
+  const v1::NewtonSpec newton = jobs::WithDefaults(spec.newton());
+  return {.l2_penalty = newton.l2_penalty(),
+          .damping = newton.damping(),
+          .tolerance = newton.tolerance(),
+          .has_intercept = !spec.model().has_cox()};
+}
+
+double SecondsOf(const v1::RoundRecord& record) {
+  return static_cast<double>(record.ended_at().seconds() - record.started_at().seconds()) +
+         1e-9 * (record.ended_at().nanos() - record.started_at().nanos());
+}
+
+// Counts alone: what a column's values are is for the researcher, not for a log.
+void LogStatistics(const JobEntry& entry, const v1::RoundRecord& record) {
+  std::uint64_t missing = 0;
+  for (const v1::ColumnStatistics& column : record.statistics()) missing += column.missing();
+  log::Info("job.prepared", {{"job", entry.submission.id.value()},
+                             {"columns", record.statistics_size()},
+                             {"examples", record.num_examples()},
+                             {"missing_values", missing}});
+}
+
+const char* EndName(const JobMachineState& state) {
+  if (std::holds_alternative<Completed>(state)) return "completed";
+  return std::holds_alternative<Failed>(state) ? "failed" : "cancelled";
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------- actions
+
+void Engine::CarryOut(JobEntry& entry, const JobAction& action) {
+  const JobId& id = entry.submission.id;
+  if (std::holds_alternative<MakeInitialModel>(action)) {
+    if (!entry.is_active || std::exchange(entry.has_work, true)) return;
+    MakeModelWork work{.model = entry.spec.model(),
+                       .num_inputs = data::NumInputs(entry.spec.data()),
+                       .seed = entry.spec.seed(),
+                       .uses_newton = entry.spec.has_newton()};
+    if (entry.spec.has_initial_model()) {
+      if (const auto weights = rpc::FromProto(entry.spec.initial_model().weights()); weights.ok()) {
+        work.uploaded = *weights;
+      }
+    }
+    parts_.work.Start({id, std::move(work)});
+  } else if (std::holds_alternative<FindCohort>(action)) {
+    sites_changed_ = true;
+  } else if (const auto* dispatch = std::get_if<Dispatch>(&action)) {
+    Send(entry, *dispatch);
+  } else if (std::holds_alternative<Aggregate>(action)) {
+    StartSumming(entry);
+  } else if (const auto* cancel = std::get_if<CancelTasks>(&action)) {
+    for (const SiteId& site : cancel->sites) {
+      const SiteSession* session = sessions_.FindSite(site);
+      if (session == nullptr) continue;
+      v1::CoordinatorMessage message;
+      message.mutable_cancelled()->set_task_id(TaskIdOf(id, cancel->round, site).value());
+      message.mutable_cancelled()->set_reason(cancel->reason);
+      session->channel->Send(std::move(message));
+    }
+  } else if (const auto* close = std::get_if<CloseTasks>(&action)) {
+    parts_.tasks.Close(id, close->round);
+  } else if (const auto* record = std::get_if<RecordRound>(&action)) {
+    LogRound(entry, entry.machine.rounds()[record->index]);
+  } else if (std::holds_alternative<Ended>(action)) {
+    log::Info("job.ended", {{"job", id.value()},
+                            {"state", EndName(entry.machine.state())},
+                            {"rounds", entry.machine.num_published()},
+                            {"reason", SummaryOf(entry).reason()}});
+  }
+}
+
+void Engine::Send(JobEntry& entry, const Dispatch& dispatch) {
+  const Round* round = entry.machine.round();
+  const bool is_current = round != nullptr && round->key() == dispatch.round &&
+                          std::holds_alternative<Collecting>(round->state());
+  if (!is_current) return;
+  parts_.tasks.Open(MakeOpenTask(entry, dispatch.site));
+  const SiteSession* session = sessions_.FindSite(dispatch.site);
+  if (session == nullptr) return;  // Sent when it connects.
+  v1::CoordinatorMessage message;
+  *message.mutable_task() = MakeTask(entry, dispatch);
+  session->channel->Send(std::move(message));
+}
+
+void Engine::StartSumming(JobEntry& entry) {
+  const Round* round = entry.machine.round();
+  if (round == nullptr || std::exchange(entry.has_work, true)) return;
+  parts_.work.Start(SummingWork(entry, *round));
+}
+
+Work Engine::SummingWork(const JobEntry& entry, const Round& round) const {
+  const Job& machine = entry.machine;
+  Work work{.job = entry.submission.id, .task = {}};
+  std::vector<Contribution> contributions = ContributionsOf(round);
+  switch (*machine.phase()) {
+    case Phase::kPreparation:
+      work.task = PreparationWork{entry.spec.data(), std::move(contributions)};
+      break;
+    case Phase::kTraining: {
+      ServerRuleRequest request{.model = *machine.model(),
+                                .state = machine.server_state(),
+                                .contributions = std::move(contributions),
+                                .rule = jobs::WithDefaults(entry.spec.aggregation())};
+      request.has_control_variates = entry.spec.training().has_scaffold();
+      // Of a sample, the server's control variate takes the sample's share of all sites.
+      const std::size_t num_sites =
+          entry.spec.rounds().cohort_size() == 0 ? 0 : CountWilling(CandidatesFor(entry));
+      request.cohort_size = static_cast<std::uint32_t>(std::max(round.sites().size(), num_sites));
+      work.task = ServerRuleWork{std::move(request)};
+      break;
+    }
+    case Phase::kNewton: {
+      NewtonWork newton{.rules = NewtonRulesOf(entry.spec),
+                        .coefficients = *machine.model(),
+                        .state = machine.server_state(),
+                        .contributions = std::move(contributions)};
+      if (!IsOverTheSameData(machine.rounds(), round)) newton.state.reset();
+      work.task = std::move(newton);
+      break;
+    }
+    case Phase::kPersonalization: {
+      const v1::TrainingSpec& training = entry.spec.training();
+      work.task = MetricsWork{{training.metrics().begin(), training.metrics().end()},
+                              std::move(contributions)};
+      break;
+    }
+  }
+  return work;
+}
+
+void Engine::LogRound(const JobEntry& entry, const v1::RoundRecord& record) {
+  const double seconds = SecondsOf(record);
+  if (record.published()) {
+    parts_.metrics.rounds_published.Increment();
+    parts_.metrics.round_seconds.Observe(seconds);
+    log::Info("round.published", {{"job", entry.submission.id.value()},
+                                  {"round", record.round()},
+                                  {"sites", record.sites_size()},
+                                  {"phase", record.phase()},
+                                  {"examples", record.num_examples()},
+                                  {"ms", 1e3 * seconds}});
+    if (!record.reason().empty()) {
+      log::Warning("round.note", {{"job", entry.submission.id.value()},
+                                  {"round", record.round()},
+                                  {"note", record.reason()}});
+    }
+    if (record.statistics_size() > 0) LogStatistics(entry, record);
+  } else {
+    parts_.metrics.rounds_abandoned.Increment();
+    log::Warning("round.abandoned", {{"job", entry.submission.id.value()},
+                                     {"round", record.round()},
+                                     {"reason", record.reason()}});
+  }
+}
+
+}  // namespace chorale::coordinator

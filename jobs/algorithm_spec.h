@@ -1,0 +1,17 @@
+#pragma once
+
+#include "chorale/v1/jobs.pb.h"
+#include "core/status.h"
+
+// The parts of a JobSpec that say how the reports of a round become the next model. Errors are
+// config::FieldErrors.
+namespace chorale::jobs {
+
+// INVALID_ARGUMENT: no rule, a bound of jobs.proto broken, or rounds that the rule cannot have.
+[[nodiscard]] Status ValidateAggregation(const v1::AggregationSpec& aggregation,
+                                         const v1::RoundsSpec& rounds);
+
+// INVALID_ARGUMENT: a bound of jobs.proto broken, or rounds that newton cannot have.
+[[nodiscard]] Status ValidateNewton(const v1::NewtonSpec& newton, const v1::RoundsSpec& rounds);
+
+}  // namespace chorale::jobs

@@ -1,0 +1,172 @@
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/cli/command_line_fixture.h"
+
+namespace chorale::cli {
+namespace {
+
+using testing::HasSubstr;
+
+class PrivacyVerbsTest : public CommandLineTest {
+ protected:
+  nlohmann::json Json(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "privacy");
+    arguments.insert(arguments.end(), {"--format", "json"});
+    return nlohmann::json::parse(MustRun(arguments));
+  }
+  std::string Error(std::vector<std::string> arguments, ExitCode code = ExitCode::kUsage) {
+    arguments.insert(arguments.begin(), "privacy");
+    const Result result = Run(arguments);
+    EXPECT_EQ(result.code, code) << testing::PrintToString(arguments) << result.err;
+    EXPECT_TRUE(result.out.empty());
+    return result.err;
+  }
+  // Of 1000 steps, with one option changed or added.
+  static std::vector<std::string> Epsilon(const std::vector<std::string>& more,
+                                          const std::string& noise = "1") {
+    std::vector<std::string> arguments = {"epsilon", "--noise-multiplier",
+                                          noise,     "--sample-rate",
+                                          "0.01",    "--steps",
+                                          "1000",    "--delta",
+                                          "1e-5"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+};
+
+TEST_F(PrivacyVerbsTest, AnswersWithEpsilonDeltaAndOrder) {
+  const nlohmann::json rdp = Json(Epsilon({"--accountant", "rdp"}));
+  EXPECT_NEAR(rdp["epsilon"], 2.1013653, 1e-6);
+  EXPECT_EQ(rdp["delta"], 1e-5);
+  EXPECT_NEAR(rdp["order"], 7.7, 2);
+  const nlohmann::json pld = Json(Epsilon({"--accountant", "pld"}));
+  EXPECT_NEAR(pld["epsilon"], 1.82824365, 1e-7);
+  EXPECT_TRUE(pld["order"].is_null());
+  EXPECT_EQ(pld["interval"], 1e-4);
+  EXPECT_EQ(Json(Epsilon({}))["epsilon"], pld["epsilon"]);
+  EXPECT_EQ(Json(Epsilon({"--accountant", "prv"}))["accountant"], "pld");
+}
+
+TEST_F(PrivacyVerbsTest, SaysOfEveryEpsilonWhatItMeans) {
+  const nlohmann::json json = Json(Epsilon({"--unit", "record"}));
+  EXPECT_EQ(json["privacy_unit"], "record");
+  EXPECT_EQ(json["neighboring_relation"], "add-remove");
+  EXPECT_EQ(json["sampling"], "poisson");
+  EXPECT_EQ(json["holds_for"], "1000 steps over one site's dataset");
+
+  std::vector<std::string> text = Epsilon({});
+  text.insert(text.begin(), "privacy");
+  EXPECT_EQ(MustRun(text),
+            "epsilon 1.82825 at delta 1e-05 per patient, neighbours by add-remove, sampling "
+            "poisson, accountant pld, for 1000 steps over one site's dataset\n");
+}
+
+TEST_F(PrivacyVerbsTest, KnowsEverySamplingAndRelation) {
+  EXPECT_NEAR(Json(Epsilon({"--neighboring-relation", "replace"}))["epsilon"], 2.84344581, 1e-7);
+  EXPECT_GT(Json(Epsilon({"--sampling", "shuffled"}))["epsilon"], 15);
+  // Noise of one sensitivity under replace one, which is 2 C.
+  EXPECT_NEAR(Json(Epsilon({"--sampling", "fixed", "--neighboring-relation", "replace",
+                            "--accountant", "rdp"},
+                           "2"))["epsilon"],
+              3.576111482350549, 1e-9);
+  EXPECT_NEAR(Json(Epsilon({"--sampling", "fixed"}, "2"))["epsilon"], 1.82824365, 1e-7);
+}
+
+TEST_F(PrivacyVerbsTest, TakesAnotherGridAndMoreOrders) {
+  const double usual = Json(Epsilon({}))["epsilon"];
+  const double finer = Json(Epsilon({"--interval", "1e-5"}))["epsilon"];
+  EXPECT_LT(finer, usual);
+  EXPECT_NEAR(finer, usual, 1e-5);
+  const double standard = Json(Epsilon({"--accountant", "rdp"}, "20"))["epsilon"];
+  const double extended =
+      Json(Epsilon({"--accountant", "rdp", "--orders", "extended"}, "20"))["epsilon"];
+  EXPECT_LT(extended, standard);
+}
+
+TEST_F(PrivacyVerbsTest, FindsNoiseThatKeepsTheTarget) {
+  for (const char* accountant : {"rdp", "pld"}) {
+    const nlohmann::json found =
+        Json({"noise", "--target-epsilon", "3", "--delta", "1e-5", "--sample-rate", "0.05",
+              "--steps", "300", "--accountant", accountant});
+    const std::string noise = found["noise_multiplier"].dump();
+    const nlohmann::json again =
+        Json({"epsilon", "--noise-multiplier", noise, "--delta", "1e-5", "--sample-rate", "0.05",
+              "--steps", "300", "--accountant", accountant});
+    EXPECT_LE(again["epsilon"], 3);
+    EXPECT_GT(again["epsilon"], 3 - 1e-3);
+    EXPECT_EQ(found["epsilon"], again["epsilon"]);
+  }
+}
+
+TEST_F(PrivacyVerbsTest, PrintsNoiseThatIsNotRoundedDown) {
+  const std::vector<std::string> arguments = {"privacy",        "noise", "--target-epsilon", "1",
+                                              "--target-delta", "1e-4",  "--sample-rate",    "0.25",
+                                              "--steps",        "100"};
+  EXPECT_THAT(MustRun(arguments), testing::StartsWith("noise multiplier 8.094013\nepsilon 1 at "));
+}
+
+TEST_F(PrivacyVerbsTest, FindsTheMostSteps) {
+  const nlohmann::json found = Json({"steps", "--target-epsilon", "2", "--delta", "1e-6",
+                                     "--sample-rate", "0.1", "--noise-multiplier", "3"});
+  EXPECT_EQ(found["steps"], 155);
+  EXPECT_NEAR(found["epsilon"], 1.996263, 1e-6);
+}
+
+TEST_F(PrivacyVerbsTest, GivesTheRenyiDivergence) {
+  const std::vector<std::string> arguments = {
+      "rdp", "--order", "2.5", "--sample-rate", "0.01", "--noise-multiplier", "1", "--steps", "10"};
+  EXPECT_NEAR(Json(arguments)["rdp"], 0.0021757533228188, 1e-12);
+  // JSON by itself, too.
+  std::vector<std::string> plain = arguments;
+  plain.insert(plain.begin(), "privacy");
+  EXPECT_NEAR(nlohmann::json::parse(MustRun(plain))["rdp"], 0.0021757533228188, 1e-12);
+  plain.insert(plain.end(), {"--format", "text"});
+  EXPECT_THAT(MustRun(plain), HasSubstr("at order 2.5, neighbours by add-remove"));
+}
+
+TEST_F(PrivacyVerbsTest, NamesTheOptionTheBoundAndTheValue) {
+  EXPECT_THAT(Error(Epsilon({}, "0")),
+              HasSubstr("--noise-multiplier: must be at least 0.01 and at most 1e+06, got 0"));
+  EXPECT_THAT(Error(Epsilon({}, "nan")), HasSubstr("got nan"));
+  EXPECT_THAT(Error({"epsilon", "--noise-multiplier", "1", "--sample-rate", "1.5", "--steps", "1",
+                     "--delta", "1e-5"}),
+              HasSubstr("--sample-rate: must be at least 0 and at most 1, got 1.5"));
+  EXPECT_THAT(Error({"epsilon", "--noise-multiplier", "1", "--sample-rate", "1", "--steps", "0",
+                     "--delta", "1e-5"}),
+              HasSubstr("--steps: must be a whole number in [1, 1000000000], got 0"));
+  EXPECT_THAT(Error({"epsilon", "--noise-multiplier", "1", "--sample-rate", "1", "--steps", "1",
+                     "--delta", "1"}),
+              HasSubstr("--delta: must be above 0 and below 1, got 1"));
+  EXPECT_THAT(Error(Epsilon({"--accountant", "gdp"})),
+              HasSubstr("--accountant: must be rdp or pld (gdp is known to report less than the "
+                        "truth), got gdp"));
+  EXPECT_THAT(Error(Epsilon({"--sampling", "shuffle"})),
+              HasSubstr("--sampling: must be poisson, fixed or shuffled, got shuffle"));
+  EXPECT_THAT(Error(Epsilon({"--neighboring-relation", "zero-out"})),
+              HasSubstr("must be add-remove or replace, got zero-out"));
+  EXPECT_THAT(Error({"noise", "--target-epsilon", "-1", "--delta", "1e-5", "--sample-rate", "1",
+                     "--steps", "1"}),
+              HasSubstr("--target-epsilon: must be above 0"));
+  EXPECT_THAT(Error({"rdp", "--order", "1", "--sample-rate", "1", "--noise-multiplier", "1"}),
+              HasSubstr("--order: must be above 1"));
+  EXPECT_THAT(Error({"epsilon"}), HasSubstr("is required"));
+}
+
+TEST_F(PrivacyVerbsTest, SaysWhatAnAccountantCannotDo) {
+  EXPECT_THAT(Error({"noise", "--target-epsilon", "0.01", "--delta", "1e-5", "--sample-rate", "0.1",
+                     "--steps", "10", "--accountant", "rdp"},
+                    ExitCode::kInvalid),
+              HasSubstr("target epsilon 0.01 at delta 1e-05 is out of reach of accountant rdp"));
+  EXPECT_THAT(Error({"epsilon", "--noise-multiplier", "1", "--sample-rate", "0.1", "--steps", "10",
+                     "--delta", "1e-30"},
+                    ExitCode::kInvalid),
+              HasSubstr("delta must be at least 1e-14"));
+}
+
+}  // namespace
+}  // namespace chorale::cli

@@ -1,0 +1,93 @@
+#include "training/graph_network.h"
+
+#include <ATen/Context.h>
+
+#include <optional>
+
+#include "training/graph_operations.h"
+
+namespace chorale::training {
+namespace {
+
+using at::Tensor;
+
+std::vector<std::int64_t> WithRows(std::int64_t rows, const models::Shape& shape) {
+  std::vector<std::int64_t> sizes = {rows};
+  sizes.insert(sizes.end(), shape.begin(), shape.end());
+  return sizes;
+}
+
+std::int64_t NumbersIn(const models::Shape& shape) {
+  std::int64_t numbers = 1;
+  for (const std::uint64_t size : shape) numbers *= static_cast<std::int64_t>(size);
+  return numbers;
+}
+
+}  // namespace
+
+GraphNetwork::GraphNetwork(const models::GraphPlan& plan)
+    : plan_(plan), releases_(plan.steps().size()) {
+  const auto num_inputs = static_cast<std::size_t>(plan.graph().inputs_size());
+  std::vector<std::optional<std::size_t>> last_reader(num_inputs + plan.steps().size());
+  for (std::size_t i = 0; i < plan.steps().size(); ++i) {
+    // A value that nothing reads ends with the step that makes it.
+    last_reader[num_inputs + i] = i;
+    for (const std::size_t value : plan.steps()[i].inputs) last_reader[value] = i;
+  }
+  last_reader[plan.output()].reset();
+  for (std::size_t value = 0; value < last_reader.size(); ++value) {
+    if (last_reader[value]) releases_[*last_reader[value]].push_back(value);
+  }
+}
+
+std::vector<Tensor> GraphNetwork::Views(const Tensor& flat) const {
+  std::vector<Tensor> views;
+  const std::vector<TensorLayout>& tensors = plan_.layout().tensors();
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const std::vector<std::int64_t> shape(tensors[i].shape.begin(), tensors[i].shape.end());
+    // variable_data: each view counts its changes for itself, as the optimizer changes all of them
+    // through `flat`.
+    views.push_back(flat.narrow(0, static_cast<std::int64_t>(tensors[i].offset),
+                                static_cast<std::int64_t>(tensors[i].size))
+                        .view(shape)
+                        .variable_data());
+    views.back().set_requires_grad(plan_.parameters()[i].is_trainable);
+  }
+  return views;
+}
+
+Tensor GraphNetwork::Forward(const std::vector<Tensor>& views, const Tensor& inputs,
+                             const Mode& mode) const {
+  const std::int64_t rows = inputs.size(0);
+  const v1::ModelGraph& graph = plan_.graph();
+  const auto num_inputs = static_cast<std::size_t>(graph.inputs_size());
+  std::vector<Tensor> values(num_inputs + plan_.steps().size());
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < num_inputs; ++i) {
+    const std::int64_t numbers = NumbersIn(plan_.shape_of(i));
+    values[i] = inputs.narrow(1, first, numbers).view(WithRows(rows, plan_.shape_of(i)));
+    first += numbers;
+  }
+  // A generator for each pass: which thread runs it makes no difference.
+  std::optional<at::Generator> generator;
+  if (mode.is_training && plan_.has_dropout()) {
+    generator = at::globalContext().defaultGenerator(inputs.device()).clone();
+    generator->set_current_seed(mode.seed);
+  }
+  for (std::size_t i = 0; i < plan_.steps().size(); ++i) {
+    const models::GraphStep& step = plan_.steps()[i];
+    OperationInputs in{
+        .values = {},
+        .parameters = std::span(views).subspan(step.first_parameter, step.num_parameters),
+        .rows = rows,
+        .mode = mode,
+        .generator = generator ? &*generator : nullptr};
+    in.values.reserve(step.inputs.size());
+    for (const std::size_t value : step.inputs) in.values.push_back(values[value]);
+    values[num_inputs + i] = Apply(graph.nodes(static_cast<int>(i)), in);
+    for (const std::size_t value : releases_[i]) values[value] = Tensor();
+  }
+  return values[plan_.output()].reshape({rows, static_cast<std::int64_t>(plan_.num_outputs())});
+}
+
+}  // namespace chorale::training

@@ -1,0 +1,70 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "training/batch_schedule.h"
+#include "training/local_trainer.h"
+#include "training/work_cut.h"
+
+namespace chorale::training {
+namespace {
+
+// Copies of each activation while gradients are computed: the value, its gradient, and what the
+// library needs besides (reordered operands, unfolded windows).
+constexpr double kCopiesOfActivations = 3;
+// What LibTorch keeps whatever it computes.
+constexpr double kFixedBytes = 1 << 25;
+// Of BatchSchedule: rows, patients and the order of both.
+constexpr double kBytesPerExample = 5 * sizeof(std::uint64_t);
+
+double VectorsOf(const v1::TrainingSpec& training, double pieces) {
+  // Parameters, their gradient, the update; for each piece a gradient and reordered weights.
+  double vectors = 3 + 2 * pieces;
+  const v1::OptimizerSpec& optimizer = training.optimizer();
+  if (optimizer.has_adam() || optimizer.has_adamw()) vectors += 2;
+  if (optimizer.sgd().momentum() != 0) vectors += 1;
+  if (training.has_fedprox()) vectors += 1;
+  if (training.has_scaffold()) vectors += 2;
+  return vectors;
+}
+
+// Rows in flight at once, from above, and the pieces they are in.
+struct InFlight {
+  double rows = 0;
+  double pieces = 0;
+};
+
+InFlight InFlightOf(const models::GraphPlan& plan, std::uint64_t batch_rows, int threads) {
+  const std::uint64_t piece = TrainingPieceRows(plan, batch_rows);
+  const std::uint64_t pieces = std::min<std::uint64_t>((batch_rows + piece - 1) / piece,
+                                                       static_cast<std::uint64_t>(threads));
+  return {static_cast<double>(piece * pieces), static_cast<double>(pieces)};
+}
+
+}  // namespace
+
+std::uint64_t EstimateMemory(const models::GraphPlan& plan, const v1::TrainingSpec& training,
+                             std::uint64_t num_examples, int threads,
+                             std::uint64_t max_patient_rows) {
+  const std::uint64_t patients = std::min<std::uint64_t>(BatchPatients(training, num_examples),
+                                                         std::numeric_limits<std::uint32_t>::max());
+  const std::uint64_t most_rows =
+      std::min(num_examples, patients * std::max<std::uint64_t>(1, max_patient_rows));
+  // A larger batch may be cut into smaller pieces: the worse of the two ends counts.
+  const InFlight least = InFlightOf(plan, std::min(patients, num_examples), threads);
+  const InFlight most = InFlightOf(plan, most_rows, threads);
+  const double rows = std::max(least.rows, most.rows);
+  const double pieces = std::max(least.pieces, most.pieces);
+
+  const double numbers_per_row =
+      kCopiesOfActivations * static_cast<double>(plan.num_activations()) +
+      2 * static_cast<double>(plan.num_inputs() + plan.num_targets());
+  const double bytes = kFixedBytes + kBytesPerExample * static_cast<double>(num_examples) +
+                       sizeof(float) * (rows * numbers_per_row +
+                                        VectorsOf(training, pieces) *
+                                            static_cast<double>(plan.layout().num_parameters()));
+  constexpr auto kLargest = std::numeric_limits<std::uint64_t>::max();
+  return bytes >= static_cast<double>(kLargest) ? kLargest : static_cast<std::uint64_t>(bytes);
+}
+
+}  // namespace chorale::training

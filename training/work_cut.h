@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+
+#include "models/graph.h"
+
+// Where the rows of a batch are cut into pieces: the unit that one thread computes, and between
+// two of which a cancelled training is noticed. No LibTorch here.
+//
+// The places depend on model and batch alone, never on the number of threads: they decide the order
+// of additions.
+namespace chorale::training {
+
+// Rows of one piece of a batch of `batch_rows` that is trained on; the last piece may be shorter. A
+// piece is small enough to bound memory (activations) and time (about a second), and large enough
+// that summing its gradient and building its graph cost little beside it: a small batch runs on one
+// thread. A model that couples examples is never cut. At least 1. REQUIRES: batch_rows > 0.
+[[nodiscard]] std::uint64_t TrainingPieceRows(const models::GraphPlan& plan,
+                                              std::uint64_t batch_rows);
+
+// The same for rows that are predicted: a model computes each by itself.
+[[nodiscard]] std::uint64_t PredictionPieceRows(const models::GraphPlan& plan,
+                                                std::uint64_t num_rows);
+
+// The same for a CUDA device, trained on or predicted: memory alone bounds the rows, since it takes
+// many of them to keep the device busy.
+[[nodiscard]] std::uint64_t DevicePieceRows(const models::GraphPlan& plan, std::uint64_t num_rows);
+
+}  // namespace chorale::training
