@@ -42,7 +42,8 @@ class InstantTrainer final : public training::LocalTrainer {
     return std::vector<float>(examples.size(), 0.5F);
   }
   StatusOr<training::EvaluationResult> Evaluate(const models::GraphPlan&, std::span<const float>,
-                                                const data::Examples&) override {
+                                                const data::Examples&,
+                                                const std::atomic<bool>*) override {
     return training::EvaluationResult{};
   }
   [[nodiscard]] std::string device() const override { return "none"; }

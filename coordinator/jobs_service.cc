@@ -215,12 +215,14 @@ grpc::Status JobsService::UploadModel(grpc::ServerContext* context,
                                       v1::UploadModelResponse*) {
   const StatusOr<Caller> caller = Researcher(*context);
   if (!caller.ok()) return rpc::ToGrpc(caller.status());
-  return rpc::ToGrpc(Upload(ResearcherId(caller->party.name), *reader));
+  return rpc::ToGrpc(Upload(ResearcherId(caller->party.name), *context, *reader));
 }
 
-Status JobsService::Upload(const ResearcherId& researcher,
+Status JobsService::Upload(const ResearcherId& researcher, grpc::ServerContext& context,
                            grpc::ServerReader<v1::UploadModelRequest>& reader) {
-  CHORALE_ASSIGN_OR_RETURN(const Uploads::Turn turn, parts_.uploads.Begin(researcher));
+  CHORALE_ASSIGN_OR_RETURN(
+      const Uploads::Turn turn,
+      parts_.uploads.Begin(researcher, parts_.clock.Now(), [&context] { context.TryCancel(); }));
   v1::UploadModelRequest request;
   if (!reader.Read(&request) || !request.has_header()) {
     return InvalidArgument("the first part of an upload must be its header");

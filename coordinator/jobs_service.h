@@ -64,7 +64,7 @@ class JobsService final : public v1::Jobs::WithCallbackMethod_WatchJob<v1::Jobs:
                                     const std::function<Status()>& pull);
   [[nodiscard]] Status Pull(const JobId& id, grpc::ServerWriter<v1::PullModelResponse>& writer);
 
-  [[nodiscard]] Status Upload(const ResearcherId& researcher,
+  [[nodiscard]] Status Upload(const ResearcherId& researcher, grpc::ServerContext& context,
                               grpc::ServerReader<v1::UploadModelRequest>& reader);
 
   const Parts parts_;

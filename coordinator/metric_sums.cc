@@ -1,6 +1,7 @@
 #include "coordinator/metric_sums.h"
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -25,14 +26,21 @@ Status CheckOne(double sum, double rows, v1::MetricKind kind) {
   if (rows < 0 || rows > kMaxRows || rows != std::floor(rows)) {
     return InvalidArgument("the rows behind a metric must be a whole number in [0, 10^12]");
   }
-  if (rows == 0 && sum != 0) return InvalidArgument("a metric of no rows must be 0");
-  if (kind == v1::METRIC_KIND_ACCURACY && (sum < 0 || sum > rows)) {
+  if (rows > 0) return CheckMetric(kind, sum / rows);
+  return sum == 0 ? OkStatus() : InvalidArgument("a metric of no rows must be 0");
+}
+
+}  // namespace
+
+Status CheckMetric(v1::MetricKind kind, double mean) {
+  if (!(std::abs(mean) <= std::numeric_limits<float>::max())) {
+    return InvalidArgument("metrics must be finite, as float32 is");
+  }
+  if (kind == v1::METRIC_KIND_ACCURACY && (mean < 0 || mean > 1)) {
     return InvalidArgument("an accuracy must be in [0, 1]");
   }
   return OkStatus();
 }
-
-}  // namespace
 
 Status CheckMetricSums(ByteSpan payload, std::span<const v1::MetricSpec> metrics) {
   CHORALE_RETURN_IF_ERROR(CheckSize(payload.size(), metrics.size()));

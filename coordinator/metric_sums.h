@@ -19,8 +19,12 @@ namespace chorale::coordinator {
   return 2 * num_metrics * sizeof(double);
 }
 
-// INVALID_ARGUMENT unless `payload` has that size and could say something of a model: finite, rows
-// whole and not negative, nothing of no rows, an accuracy between none and all of its rows.
+// INVALID_ARGUMENT unless a model could have this mean over rows: a loss that float32 can have, so
+// that means over sites stay finite; an accuracy in [0, 1].
+[[nodiscard]] Status CheckMetric(v1::MetricKind kind, double mean);
+
+// INVALID_ARGUMENT unless `payload` has that size and could say something of a model: rows whole
+// and not negative, nothing of no rows, means that CheckMetric takes.
 [[nodiscard]] Status CheckMetricSums(ByteSpan payload, std::span<const v1::MetricSpec> metrics);
 
 // Means over the sites, in the order of the job's metrics; one that no site told is left out.

@@ -92,11 +92,11 @@ Status CheckMetrics(const v1::ReportHeader& header, const OpenTask& task) {
     if (asked.erase({metric.kind(), metric.split()}) == 0) {
       return InvalidArgument("metrics must hold only what the job asked for, each once");
     }
-    if (!std::isfinite(metric.value())) return InvalidArgument("metrics must be finite");
     if (metric.num_examples() > kMaxExamples) {
       return InvalidArgument("metrics.num_examples must be at most 10^12, got " +
                              std::to_string(metric.num_examples()));
     }
+    CHORALE_RETURN_IF_ERROR(CheckMetric(metric.kind(), metric.value()));
   }
   return OkStatus();
 }

@@ -14,7 +14,8 @@ Uploads::Turn::~Turn() {
   uploads_->under_way_.erase(researcher_);
 }
 
-StatusOr<Uploads::Turn> Uploads::Begin(const ResearcherId& researcher) {
+StatusOr<Uploads::Turn> Uploads::Begin(const ResearcherId& researcher, Time now,
+                                       std::function<void()> cancel) {
   const std::scoped_lock lock(mutex_);
   if (under_way_.contains(researcher)) {
     return ResourceExhausted("a model of yours is being uploaded: try again after it");
@@ -22,7 +23,7 @@ StatusOr<Uploads::Turn> Uploads::Begin(const ResearcherId& researcher) {
   if (under_way_.size() >= kMaxAtOnce) {
     return ResourceExhausted("too many models are being uploaded: try again");
   }
-  under_way_.insert(researcher);
+  under_way_.emplace(researcher, UnderWay{.since = now, .cancel = std::move(cancel)});
   return Turn(*this, researcher);
 }
 
@@ -48,6 +49,9 @@ std::shared_ptr<const HeldPayload> Uploads::Find(const ResearcherId& researcher,
 void Uploads::Expire(Time now) {
   std::vector<std::shared_ptr<const HeldPayload>> expired;  // Go after the lock.
   const std::scoped_lock lock(mutex_);
+  for (const auto& [researcher, upload] : under_way_) {
+    if (now - upload.since >= kLifetime) upload.cancel();
+  }
   for (auto upload = uploads_.begin(); upload != uploads_.end();) {
     if (now - upload->second.since < kLifetime) {
       ++upload;

@@ -1,11 +1,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <set>
 
 #include "coordinator/payload_store.h"
 #include "core/crypto/blob_digest.h"
@@ -38,15 +37,19 @@ class Uploads {
     ResearcherId researcher_;
   };
 
-  // RESOURCE_EXHAUSTED: this researcher is at it already, or too many are.
-  [[nodiscard]] StatusOr<Turn> Begin(const ResearcherId& researcher);
+  // `cancel` ends the call that uploads, if it takes over an hour: nobody keeps others waiting by
+  // sending nothing. It must not block and must not touch the Uploads. RESOURCE_EXHAUSTED: this
+  // researcher is at it already, or too many are.
+  [[nodiscard]] StatusOr<Turn> Begin(const ResearcherId& researcher, Time now,
+                                     std::function<void()> cancel);
   // Takes the place of the one before.
   void Put(const ResearcherId& researcher, HeldPayload model, Time now);
   // The researcher's upload when it is this one; null otherwise. Shared: it stays held until the
   // job that names it is stored, whatever comes between.
   [[nodiscard]] std::shared_ptr<const HeldPayload> Find(const ResearcherId& researcher,
                                                         const crypto::BlobId& id) const;
-  // Forgets those that came more than an hour before `now`.
+  // Forgets those that came an hour or more before `now`, and cancels those that began then and are
+  // still under way.
   void Expire(Time now);
 
  private:
@@ -54,9 +57,13 @@ class Uploads {
     std::shared_ptr<const HeldPayload> model;
     Time since;
   };
+  struct UnderWay {
+    Time since;
+    std::function<void()> cancel;
+  };
 
   mutable std::mutex mutex_;  // Guards everything below.
-  std::set<ResearcherId> under_way_;
+  std::map<ResearcherId, UnderWay> under_way_;
   std::map<ResearcherId, Upload> uploads_;
 };
 

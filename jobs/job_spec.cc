@@ -179,6 +179,12 @@ Status ValidateTarget(const v1::DataSpec& spec, const models::GraphPlan& plan) {
                               "must have " + std::string(FieldOf(plan.target_kind())) +
                                   " for the loss of this model, got " + std::string(FieldOf(kind)));
   }
+  if (plan.num_targets() != data::NumTargets(spec)) {
+    return config::FieldError("data.target",
+                              "must be as many numbers as the loss of this model takes, " +
+                                  std::to_string(plan.num_targets()) + ", got " +
+                                  std::to_string(data::NumTargets(spec)));
+  }
   const auto num_classes = static_cast<std::uint64_t>(spec.target().classes_size());
   if (kind != models::TargetKind::kClass || num_classes == plan.num_outputs()) return OkStatus();
   return config::FieldError("data.target.classes",
@@ -210,6 +216,22 @@ Status ValidateInitialModel(const v1::JobSpec& spec, const models::GraphPlan& pl
                                 std::to_string(initial.weights().size_bytes()));
 }
 
+// An optimizer at the server steps past what the sites report: a running variance would end up
+// below zero.
+Status ValidateBatchNorm(const v1::JobSpec& spec, const models::GraphPlan& plan) {
+  const v1::AggregationSpec& rule = spec.aggregation();
+  const bool has_optimizer =
+      rule.has_fedavgm() || rule.has_fedadam() || rule.has_fedyogi() || rule.has_fedadagrad();
+  if (!plan.has_batch_norm() || !has_optimizer || spec.training().local_normalization()) {
+    return OkStatus();
+  }
+  return config::FieldError("aggregation",
+                            "must not be an optimizer at the server (fedavgm, fedadam, fedyogi, "
+                            "fedadagrad) for a model with batch norm, whose running variances it "
+                            "would drive below 0; set training.local_normalization, or use group "
+                            "norm");
+}
+
 // What shows only when the model's graph is known.
 Status ValidateTogether(const v1::JobSpec& spec) {
   CHORALE_ASSIGN_OR_RETURN(const models::GraphPlan plan, PlanOf(spec));
@@ -219,6 +241,7 @@ Status ValidateTogether(const v1::JobSpec& spec) {
   CHORALE_RETURN_IF_ERROR(ValidateTarget(spec.data(), plan));
   if (!spec.has_newton()) {
     CHORALE_RETURN_IF_ERROR(training::ValidateTogether(spec.training(), plan, "training"));
+    CHORALE_RETURN_IF_ERROR(ValidateBatchNorm(spec, plan));
     return ValidateInitialModel(spec, plan);
   }
   const std::uint64_t num_coefficients = plan.layout().num_parameters();

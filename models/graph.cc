@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -169,7 +170,8 @@ class GraphChecker {
                    .output = layer.output,
                    .first_parameter = plan_.parameters_.size(),
                    .num_parameters = layer.parameters.size(),
-                   .multiply_adds = layer.multiply_adds};
+                   .multiply_adds = layer.multiply_adds,
+                   .num_kept = layer.num_kept};
     CHORALE_RETURN_IF_ERROR(AddParameters(node.name(), std::move(layer.parameters), field));
     plan_.has_batch_norm_ = plan_.has_batch_norm_ || node.has_batch_norm();
     plan_.has_dropout_ =
@@ -301,6 +303,20 @@ TargetKind GraphPlan::target_kind() const {
       break;
   }
   return shapes_[output_].size() == 3 ? TargetKind::kMask : TargetKind::kBinary;
+}
+
+std::vector<std::vector<std::size_t>> GraphPlan::ReleasesByStep() const {
+  const auto num_inputs = static_cast<std::size_t>(graph_.inputs_size());
+  std::vector<std::optional<std::size_t>> last_reader(num_inputs + steps_.size());
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    for (const std::size_t value : steps_[i].inputs) last_reader[value] = i;
+  }
+  last_reader[output_].reset();
+  std::vector<std::vector<std::size_t>> releases(steps_.size());
+  for (std::size_t value = 0; value < last_reader.size(); ++value) {
+    if (last_reader[value]) releases[*last_reader[value]].push_back(value);
+  }
+  return releases;
 }
 
 bool GraphPlan::couples_examples() const { return has_batch_norm_ || graph_.loss().has_cox(); }

@@ -36,6 +36,7 @@ struct GraphStep {
   std::size_t first_parameter = 0;  // Into GraphPlan::parameters().
   std::size_t num_parameters = 0;
   std::uint64_t multiply_adds = 0;  // For one example, forward.
+  std::uint64_t num_kept = 0;       // Numbers of one example beside the output, from above.
 };
 
 // What the targets of an example must be for a loss.
@@ -73,6 +74,9 @@ class GraphPlan {
   [[nodiscard]] std::uint64_t multiply_adds() const { return multiply_adds_; }
   // Numbers of 32 bits that a training step keeps for one example, from above.
   [[nodiscard]] std::uint64_t num_activations() const { return num_activations_; }
+  // The values that no step after this one reads, for each step; without gradients they can go
+  // then. The output is none of them. [num_nodes]
+  [[nodiscard]] std::vector<std::vector<std::size_t>> ReleasesByStep() const;
   [[nodiscard]] bool has_batch_norm() const { return has_batch_norm_; }
   [[nodiscard]] bool has_dropout() const { return has_dropout_; }
   // True when the gradient of a batch is not the sum of its examples': batch norm, Cox.

@@ -6,11 +6,8 @@
 
 namespace chorale::site_agent {
 
-StatusOr<std::vector<v1::MetricValue>> EvaluateMetrics(training::LocalTrainer& trainer,
-                                                       const models::GraphPlan& plan,
-                                                       std::span<const float> parameters,
-                                                       const PreparedExamples& examples,
-                                                       const ReleaseTerms& terms) {
+StatusOr<std::vector<v1::MetricValue>> EvaluateMetrics(const MetricsRequest& request) {
+  const auto& [trainer, plan, parameters, examples, terms, cancelled] = request;
   std::vector<v1::MetricValue> values;
   std::map<v1::Split, training::EvaluationResult> results;  // Each split is evaluated once.
   for (const v1::MetricSpec& metric : terms.metrics()) {
@@ -19,7 +16,7 @@ StatusOr<std::vector<v1::MetricValue>> EvaluateMetrics(training::LocalTrainer& t
     auto found = results.find(metric.split());
     if (found == results.end()) {
       CHORALE_ASSIGN_OR_RETURN(const training::EvaluationResult result,
-                               trainer.Evaluate(plan, parameters, rows));
+                               trainer.Evaluate(plan, parameters, rows, cancelled));
       found = results.emplace(metric.split(), result).first;
     }
     const training::EvaluationResult& result = found->second;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <span>
 #include <vector>
 
@@ -12,12 +13,19 @@
 
 namespace chorale::site_agent {
 
-// The metrics that the terms name, of `parameters` on this site's rows, in the order of the terms.
-// One over fewer rows than the terms ask for is left out. Errors: the trainer's;
+struct MetricsRequest {
+  training::LocalTrainer& trainer;
+  const models::GraphPlan& plan;
+  std::span<const float> parameters;  // [num_parameters]
+  const PreparedExamples& examples;
+  const ReleaseTerms& terms;
+  const std::atomic<bool>* cancelled = nullptr;  // May be null.
+};
+
+// The metrics that the terms name, of the parameters on this site's rows, in the order of the
+// terms. One over fewer rows than the terms ask for is left out. Errors: the trainer's;
 // FAILED_PRECONDITION, a metric is not finite; INVALID_ARGUMENT, the model has no such metric.
-[[nodiscard]] StatusOr<std::vector<v1::MetricValue>> EvaluateMetrics(
-    training::LocalTrainer& trainer, const models::GraphPlan& plan,
-    std::span<const float> parameters, const PreparedExamples& examples, const ReleaseTerms& terms);
+[[nodiscard]] StatusOr<std::vector<v1::MetricValue>> EvaluateMetrics(const MetricsRequest& request);
 
 // The same as the payload of a personalization: for each metric of the terms, value times rows, and
 // rows; both 0 for one that is left out. [num_metrics, 2]

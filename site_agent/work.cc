@@ -45,9 +45,13 @@ std::uint64_t MemoryBesideTraining(ReportKind kind, const PlannedJob& planned,
   switch (kind) {
     case ReportKind::kPreparation:
       return data::PreparationSize(spec.data()) * sizeof(double);
-    case ReportKind::kNewtonSums:
-      return Sum({examples, examples,
-                  2 * sizeof(double) * training::NewtonSumsSize(layout.num_parameters())});
+    case ReportKind::kNewtonSums: {
+      // Double precision takes twice as much; Cox has a copy in order of time. The Hessian is added
+      // up as a square, and told as half of it.
+      const std::uint64_t exact = Sum({examples, examples});
+      return Sum({exact, spec.model().has_cox() ? exact : 0,
+                  4 * sizeof(double) * training::NewtonSumsSize(layout.num_parameters())});
+    }
     case ReportKind::kUpdate:
     case ReportKind::kPersonalMetrics:
       // Start and update; a copy to keep or to report; three control variates.
@@ -88,7 +92,8 @@ ReasonCode CodeOfTraining(const Status& status) {
     case StatusCode::kResourceExhausted:
       return ReasonCode::kResourceLimit;
     case StatusCode::kInvalidArgument:
-      return ReasonCode::kJobInvalid;
+      // The job is valid and its sizes fit: what is left are targets that the model cannot have.
+      return ReasonCode::kDataInvalid;
     default:
       return ReasonCode::kInternalError;
   }
@@ -188,10 +193,17 @@ Status Work::CheckMemory(const Admitted& admitted) {
   std::uint64_t needed = MemoryBesideTraining(kind, {admitted.job, *admitted.plan}, dataset);
   if (Trains(kind)) {
     const std::vector<std::uint64_t> rows = RowsByPatient(dataset.training_patients());
-    needed = Sum({needed, training::EstimateMemory(*admitted.plan, TrainingOf(kind, spec),
-                                                   dataset.num_training_rows(),
-                                                   static_cast<int>(parts_.config.threads()),
-                                                   *std::ranges::max_element(rows))});
+    const auto threads = static_cast<int>(parts_.config.threads());
+    const std::uint64_t to_train = training::EstimateMemory(*admitted.plan, TrainingOf(kind, spec),
+                                                            dataset.num_training_rows(), threads,
+                                                            *std::ranges::max_element(rows));
+    const std::uint64_t to_evaluate =
+        admitted.terms.metrics().empty()
+            ? 0
+            : training::EstimateEvaluationMemory(
+                  *admitted.plan, std::max(dataset.num_training_rows(), dataset.num_test_rows()),
+                  threads);
+    needed = Sum({needed, std::max(to_train, to_evaluate)});  // One after the other.
   }
   if (needed > limit) {
     return ResourceExhausted("the task would need about " + std::to_string(needed) +
@@ -231,14 +243,10 @@ WorkOutcome Work::SumNewton(Admitted admitted, Cancellation& cancellation) {
   const Time start = parts_.clock.Now();
   const data::ExactExamples& examples =
       admitted.dataset->PrepareExact(MomentsOf(admitted.task, spec));
-  StatusOr<std::vector<double>> sums = training::NewtonSums(*kind, examples, *coefficients);
-  if (!sums.ok()) {
-    // Sizes fit, so that what is invalid are the targets.
-    const ReasonCode code = sums.status().code() == StatusCode::kInvalidArgument
-                                ? ReasonCode::kDataInvalid
-                                : CodeOfTraining(sums.status());
-    return Refuse(code, admitted.message, sums.status());
-  }
+  StatusOr<std::vector<double>> sums =
+      training::NewtonSums(*kind, examples, *coefficients, &cancellation.flag());
+  if (cancellation.is_cancelled()) return WorkWasCancelled{};
+  if (!sums.ok()) return Refuse(CodeOfTraining(sums.status()), admitted.message, sums.status());
   const std::uint64_t num_examples = admitted.terms.dataset().num_training_rows;
   return WorkDone{.terms = std::move(admitted.terms),
                   .report = {.payload = *std::move(sums),

@@ -108,7 +108,12 @@ WorkOutcome Work::Train(Admitted admitted, Cancellation& cancellation,
 
   const PreparedExamples& examples = admitted.dataset->Prepare(MomentsOf(admitted.task, spec));
   StatusOr<std::vector<v1::MetricValue>> metrics =
-      EvaluateMetrics(*parts_.trainer, plan, *start, examples, admitted.terms);
+      EvaluateMetrics({.trainer = *parts_.trainer,
+                       .plan = plan,
+                       .parameters = *start,
+                       .examples = examples,
+                       .terms = admitted.terms,
+                       .cancelled = &cancellation.flag()});
   if (cancellation.is_cancelled()) return WorkWasCancelled{};
   if (!metrics.ok()) return refuse(CodeOfTraining(metrics.status()), metrics.status());
 
@@ -175,7 +180,12 @@ WorkOutcome Work::Personalize(Admitted admitted, Cancellation& cancellation,
   }
   Add(result->update, *model);
   StatusOr<std::vector<v1::MetricValue>> metrics =
-      EvaluateMetrics(*parts_.trainer, plan, *model, examples, admitted.terms);
+      EvaluateMetrics({.trainer = *parts_.trainer,
+                       .plan = plan,
+                       .parameters = *model,
+                       .examples = examples,
+                       .terms = admitted.terms,
+                       .cancelled = &cancellation.flag()});
   if (cancellation.is_cancelled()) return WorkWasCancelled{};
   if (!metrics.ok()) return refuse(CodeOfTraining(metrics.status()), metrics.status());
 

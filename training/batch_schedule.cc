@@ -1,7 +1,6 @@
 #include "training/batch_schedule.h"
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -58,7 +57,6 @@ BatchSchedule::BatchSchedule(const v1::TrainingSpec& training,
       num_steps_(NumSteps(training, patient_order_.size())),
       accumulate_(Accumulated(training)) {
   for (const std::uint32_t patient : patients) ++first_row_[patient + 1];
-  std::vector<std::uint64_t> counts(first_row_.begin() + 1, first_row_.end());
   std::partial_sum(first_row_.begin(), first_row_.end(), first_row_.begin());
   std::vector<std::uint64_t> next(first_row_.begin(), first_row_.end() - 1);
   for (std::size_t row = 0; row < patients.size(); ++row) {
@@ -67,12 +65,6 @@ BatchSchedule::BatchSchedule(const v1::TrainingSpec& training,
   std::iota(patient_order_.begin(), patient_order_.end(), std::uint64_t{0});
   std::iota(order_.begin(), order_.end(), std::int64_t{0});
   std::copy(first_row_.begin(), first_row_.end(), first_place_.begin());
-  std::nth_element(counts.begin(),
-                   counts.begin() + static_cast<std::ptrdiff_t>(batch_patients_) - 1, counts.end(),
-                   std::greater<>());
-  max_batch_rows_ =
-      std::accumulate(counts.begin(), counts.begin() + static_cast<std::ptrdiff_t>(batch_patients_),
-                      std::uint64_t{0});
 }
 
 void BatchSchedule::Shuffle() {

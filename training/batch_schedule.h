@@ -59,8 +59,6 @@ class BatchSchedule {
   [[nodiscard]] std::uint64_t num_batches() const { return num_batches_; }
   [[nodiscard]] std::uint64_t num_steps() const { return num_steps_; }
   [[nodiscard]] bool is_full_batch() const { return batch_patients_ == patient_order_.size(); }
-  // Rows of the largest batch that any order could bring.
-  [[nodiscard]] std::uint64_t max_batch_rows() const { return max_batch_rows_; }
   // Rows in the order of the epoch under way; of one patient, in file order. [num_examples]
   [[nodiscard]] std::span<const std::int64_t> order() const { return order_; }
 
@@ -77,7 +75,6 @@ class BatchSchedule {
   std::uint64_t num_batches_;
   std::uint64_t num_steps_;
   std::uint64_t accumulate_;
-  std::uint64_t max_batch_rows_ = 0;
   std::uint64_t next_batch_ = 0;
   std::uint64_t position_ = 0;  // In patient_order_.
 };

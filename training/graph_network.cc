@@ -26,19 +26,7 @@ std::int64_t NumbersIn(const models::Shape& shape) {
 }  // namespace
 
 GraphNetwork::GraphNetwork(const models::GraphPlan& plan)
-    : plan_(plan), releases_(plan.steps().size()) {
-  const auto num_inputs = static_cast<std::size_t>(plan.graph().inputs_size());
-  std::vector<std::optional<std::size_t>> last_reader(num_inputs + plan.steps().size());
-  for (std::size_t i = 0; i < plan.steps().size(); ++i) {
-    // A value that nothing reads ends with the step that makes it.
-    last_reader[num_inputs + i] = i;
-    for (const std::size_t value : plan.steps()[i].inputs) last_reader[value] = i;
-  }
-  last_reader[plan.output()].reset();
-  for (std::size_t value = 0; value < last_reader.size(); ++value) {
-    if (last_reader[value]) releases_[*last_reader[value]].push_back(value);
-  }
-}
+    : plan_(plan), releases_(plan.ReleasesByStep()) {}
 
 std::vector<Tensor> GraphNetwork::Views(const Tensor& flat) const {
   std::vector<Tensor> views;

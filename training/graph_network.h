@@ -32,8 +32,7 @@ class GraphNetwork {
 
  private:
   const models::GraphPlan& plan_;
-  // The values that no step after this one reads. [num_nodes]
-  std::vector<std::vector<std::size_t>> releases_;
+  std::vector<std::vector<std::size_t>> releases_;  // [num_nodes]
 };
 
 }  // namespace chorale::training

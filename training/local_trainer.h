@@ -75,9 +75,11 @@ class LocalTrainer {
   [[nodiscard]] virtual StatusOr<std::vector<float>> Predict(const models::GraphPlan& plan,
                                                              std::span<const float> parameters,
                                                              const data::Examples& examples) = 0;
+  // CANCELLED: `cancelled`, which may be null, is looked at as within a batch of Train().
   [[nodiscard]] virtual StatusOr<EvaluationResult> Evaluate(const models::GraphPlan& plan,
                                                             std::span<const float> parameters,
-                                                            const data::Examples& examples) = 0;
+                                                            const data::Examples& examples,
+                                                            const std::atomic<bool>* cancelled) = 0;
   // "cpu" or "cuda:0": where it runs.
   [[nodiscard]] virtual std::string device() const = 0;
 };
@@ -103,5 +105,10 @@ class LocalTrainer {
                                            const v1::TrainingSpec& training,
                                            std::uint64_t num_examples, int threads,
                                            std::uint64_t max_patient_rows = 1);
+
+// The same of Evaluate() and Predict() on so many examples. REQUIRES: num_examples > 0, threads >
+// 0.
+[[nodiscard]] std::uint64_t EstimateEvaluationMemory(const models::GraphPlan& plan,
+                                                     std::uint64_t num_examples, int threads);
 
 }  // namespace chorale::training

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "training/batch_schedule.h"
 #include "training/local_trainer.h"
@@ -12,6 +13,10 @@ namespace {
 // Copies of each activation while gradients are computed: the value, its gradient, and what the
 // library needs besides (reordered operands, unfolded windows).
 constexpr double kCopiesOfActivations = 3;
+// The same without gradients: the value, and what the library needs besides.
+constexpr double kCopiesWithoutGradients = 2;
+// For each row: scores, hazards, sums and places, of 64 bits.
+constexpr double kNumbersOfCox = 32;
 // What LibTorch keeps whatever it computes.
 constexpr double kFixedBytes = 1 << 25;
 // Of BatchSchedule: rows, patients and the order of both.
@@ -34,11 +39,34 @@ struct InFlight {
   double pieces = 0;
 };
 
-InFlight InFlightOf(const models::GraphPlan& plan, std::uint64_t batch_rows, int threads) {
-  const std::uint64_t piece = TrainingPieceRows(plan, batch_rows);
-  const std::uint64_t pieces = std::min<std::uint64_t>((batch_rows + piece - 1) / piece,
-                                                       static_cast<std::uint64_t>(threads));
+// Of `rows` in pieces of `piece`.
+InFlight InFlightOf(std::uint64_t rows, std::uint64_t piece, int threads) {
+  const std::uint64_t pieces =
+      std::min<std::uint64_t>((rows + piece - 1) / piece, static_cast<std::uint64_t>(threads));
   return {static_cast<double>(piece * pieces), static_cast<double>(pieces)};
+}
+
+// Numbers of one example that a pass without gradients holds at once, from above.
+double MostNumbersAtOnce(const models::GraphPlan& plan) {
+  const auto numbers = [](const models::Shape& shape) {
+    double product = 1;
+    for (const std::uint64_t size : shape) product *= static_cast<double>(size);
+    return product;
+  };
+  const std::vector<std::vector<std::size_t>> releases = plan.ReleasesByStep();
+  auto held = static_cast<double>(plan.num_inputs() + plan.num_targets());
+  double most = held;
+  for (std::size_t i = 0; i < plan.steps().size(); ++i) {
+    held += numbers(plan.steps()[i].output);
+    most = std::max(most, held + static_cast<double>(plan.steps()[i].num_kept));
+    for (const std::size_t value : releases[i]) held -= numbers(plan.shape_of(value));
+  }
+  return most;
+}
+
+std::uint64_t ToBytes(double bytes) {
+  constexpr auto kLargest = std::numeric_limits<std::uint64_t>::max();
+  return bytes >= static_cast<double>(kLargest) ? kLargest : static_cast<std::uint64_t>(bytes);
 }
 
 }  // namespace
@@ -51,8 +79,9 @@ std::uint64_t EstimateMemory(const models::GraphPlan& plan, const v1::TrainingSp
   const std::uint64_t most_rows =
       std::min(num_examples, patients * std::max<std::uint64_t>(1, max_patient_rows));
   // A larger batch may be cut into smaller pieces: the worse of the two ends counts.
-  const InFlight least = InFlightOf(plan, std::min(patients, num_examples), threads);
-  const InFlight most = InFlightOf(plan, most_rows, threads);
+  const std::uint64_t least_rows = std::min(patients, num_examples);
+  const InFlight least = InFlightOf(least_rows, TrainingPieceRows(plan, least_rows), threads);
+  const InFlight most = InFlightOf(most_rows, TrainingPieceRows(plan, most_rows), threads);
   const double rows = std::max(least.rows, most.rows);
   const double pieces = std::max(least.pieces, most.pieces);
 
@@ -63,8 +92,24 @@ std::uint64_t EstimateMemory(const models::GraphPlan& plan, const v1::TrainingSp
                        sizeof(float) * (rows * numbers_per_row +
                                         VectorsOf(training, pieces) *
                                             static_cast<double>(plan.layout().num_parameters()));
-  constexpr auto kLargest = std::numeric_limits<std::uint64_t>::max();
-  return bytes >= static_cast<double>(kLargest) ? kLargest : static_cast<std::uint64_t>(bytes);
+  return ToBytes(bytes);
+}
+
+std::uint64_t EstimateEvaluationMemory(const models::GraphPlan& plan, std::uint64_t num_examples,
+                                       int threads) {
+  const InFlight predicted =
+      InFlightOf(num_examples, PredictionPieceRows(plan, num_examples), threads);
+  const double numbers_per_row = kCopiesWithoutGradients * MostNumbersAtOnce(plan);
+  // Cox takes the outputs and targets of all rows at once, and is computed in double precision.
+  const double told =
+      plan.graph().loss().has_cox()
+          ? 2 * static_cast<double>(plan.num_outputs() + plan.num_targets()) + kNumbersOfCox
+          : 0;
+  // Reordered weights for each piece.
+  const double parameters = predicted.pieces * static_cast<double>(plan.layout().num_parameters());
+  return ToBytes(kFixedBytes +
+                 sizeof(float) * (predicted.rows * numbers_per_row +
+                                  told * static_cast<double>(num_examples) + parameters));
 }
 
 }  // namespace chorale::training

@@ -4,6 +4,7 @@
 #define EIGEN_DONT_PARALLELIZE
 #include <Eigen/Core>
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <vector>
@@ -19,9 +20,15 @@ inline constexpr Eigen::Index kNewtonBlockRows = 256;
 // Loss, gradient and upper triangle of the Hessian.
 class NewtonAccumulator {
  public:
-  explicit NewtonAccumulator(std::size_t num_coefficients)
-      : gradient_(Eigen::VectorXd::Zero(static_cast<Eigen::Index>(num_coefficients))),
+  NewtonAccumulator(std::size_t num_coefficients, const std::atomic<bool>* cancelled)
+      : cancelled_(cancelled),
+        gradient_(Eigen::VectorXd::Zero(static_cast<Eigen::Index>(num_coefficients))),
         hessian_(Eigen::MatrixXd::Zero(gradient_.size(), gradient_.size())) {}
+
+  // Whoever adds rows stops early then: the sums are worth nothing.
+  [[nodiscard]] bool is_cancelled() const {
+    return cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed);
+  }
 
   void AddLoss(double loss) {
     const double total = loss_ + loss;
@@ -52,6 +59,7 @@ class NewtonAccumulator {
   }
 
  private:
+  const std::atomic<bool>* cancelled_;  // May be null.
   double loss_ = 0;
   double compensation_ = 0;
   Eigen::VectorXd gradient_;

@@ -81,7 +81,7 @@ class RiskSets {
   [[nodiscard]] std::vector<Tie> Walk() {
     std::vector<Tie> ties;
     const Index num_rows = stratum_.inputs.rows();
-    for (Index begin = 0; begin < num_rows;) {
+    for (Index begin = 0; begin < num_rows && !sums_.is_cancelled();) {
       Tie tie{.begin = begin, .end = begin};
       const double time = stratum_.times[static_cast<std::size_t>(begin)];
       while (tie.end < num_rows && stratum_.times[static_cast<std::size_t>(tie.end)] == time) {
@@ -121,7 +121,7 @@ class RiskSets {
       ++tie.num_events;
     }
     tie.max_eta = max_eta_;
-    for (Index k = 0; k < tie.num_events; ++k) {
+    for (Index k = 0; k < tie.num_events && !sums_.is_cancelled(); ++k) {
       const double share =
           is_efron_ ? static_cast<double>(k) / static_cast<double>(tie.num_events) : 0.0;
       const double denominator = risk_ - share * tied;
@@ -162,6 +162,7 @@ void AddCoxStratum(const data::ExactExamples& examples, const VectorXd& coeffici
   const Index num_rows = stratum.inputs.rows();
   if (num_rows == 0) return;
   const std::vector<Tie> ties = RiskSets(stratum, is_efron, sums).Walk();
+  if (sums.is_cancelled()) return;
   VectorXd u(num_rows);
   VectorXd residuals(num_rows);
   // From the shortest time on; scaled as the risk set at hand, whose largest hazard only falls.
@@ -178,7 +179,7 @@ void AddCoxStratum(const data::ExactExamples& examples, const VectorXd& coeffici
     }
   }
   sums.AddGradient(stratum.inputs, residuals);
-  for (Index begin = 0; begin < num_rows; begin += kNewtonBlockRows) {
+  for (Index begin = 0; begin < num_rows && !sums.is_cancelled(); begin += kNewtonBlockRows) {
     const Index size = std::min(kNewtonBlockRows, num_rows - begin);
     const RowMatrix rows =
         u.segment(begin, size).cwiseSqrt().asDiagonal() * stratum.inputs.middleRows(begin, size);

@@ -121,7 +121,7 @@ void AddLinearRows(NewtonKind kind, const data::ExactExamples& examples,
   const Eigen::Map<const RowMatrix> inputs(examples.inputs.data(), num_rows, num_inputs);
   RowMatrix block(kNewtonBlockRows, num_inputs + 1);
   VectorXd residuals(kNewtonBlockRows);
-  for (Index begin = 0; begin < num_rows; begin += kNewtonBlockRows) {
+  for (Index begin = 0; begin < num_rows && !sums.is_cancelled(); begin += kNewtonBlockRows) {
     const Index size = std::min(kNewtonBlockRows, num_rows - begin);
     auto rows = block.topRows(size);
     rows.leftCols(num_inputs) = inputs.middleRows(begin, size);
@@ -167,17 +167,19 @@ std::size_t NewtonSumsSize(std::size_t num_coefficients) {
 }
 
 StatusOr<std::vector<double>> NewtonSums(NewtonKind kind, const data::ExactExamples& examples,
-                                         std::span<const double> coefficients) {
+                                         std::span<const double> coefficients,
+                                         const std::atomic<bool>* cancelled) {
   CHORALE_RETURN_IF_ERROR(CheckSizes(kind, examples, coefficients));
   CHORALE_RETURN_IF_ERROR(CheckTargets(kind, examples.targets));
   const VectorXd beta =
       Eigen::Map<const VectorXd>(coefficients.data(), static_cast<Index>(coefficients.size()));
-  NewtonAccumulator sums(coefficients.size());
+  NewtonAccumulator sums(coefficients.size(), cancelled);
   if (IsCox(kind)) {
     AddCoxStratum(examples, beta, kind == NewtonKind::kCoxEfron, sums);
   } else {
     AddLinearRows(kind, examples, beta, sums);
   }
+  if (sums.is_cancelled()) return Cancelled("Newton's sums were cancelled");
   std::vector<double> encoded = sums.Encode(examples.size());
   if (!AllFinite(std::span<const double>(encoded))) {
     return FailedPrecondition(

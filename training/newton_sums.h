@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -37,10 +38,11 @@ inline constexpr std::size_t kMaxNewtonCoefficients = 2048;
 // an exponential overflow: beyond eta = 300 a Poisson rate is taken as constant.
 // INVALID_ARGUMENT: sizes that do not fit, over kMaxNewtonCoefficients, targets that the model
 // cannot have (no 0 or 1, a negative count or time). FAILED_PRECONDITION: a sum is not finite. A
-// site without events adds zeros to Cox; a one-class site is no error.
-[[nodiscard]] StatusOr<std::vector<double>> NewtonSums(NewtonKind kind,
-                                                       const data::ExactExamples& examples,
-                                                       std::span<const double> coefficients);
+// site without events adds zeros to Cox; a one-class site is no error. CANCELLED: `cancelled`,
+// which may be null, is looked at every few hundred rows.
+[[nodiscard]] StatusOr<std::vector<double>> NewtonSums(
+    NewtonKind kind, const data::ExactExamples& examples, std::span<const double> coefficients,
+    const std::atomic<bool>* cancelled = nullptr);
 
 // What the coefficients say of each example: probability, value, rate, log hazard ratio.
 // [num_examples] REQUIRES: NumCoefficients of them.

@@ -8,6 +8,7 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstring>
 #include <limits>
@@ -98,7 +99,7 @@ class TorchTrainer final : public LocalTrainer {
     return Guarded(device_, [&]() -> StatusOr<std::vector<float>> {
       const LossFunction loss(plan.graph().loss(), device_);
       std::vector<float> predictions(examples.size() * plan.num_outputs());
-      ForOutputs(plan, parameters, examples, [&](const Piece& piece) {
+      ForOutputs(plan, parameters, examples, nullptr, [&](const Piece& piece) {
         const Tensor told = loss.Link(piece.outputs).to(at::kCPU).contiguous();
         std::copy_n(told.data_ptr<float>(), told.numel(),
                     predictions.begin() + piece.first * told.size(1));
@@ -109,12 +110,13 @@ class TorchTrainer final : public LocalTrainer {
 
   StatusOr<EvaluationResult> Evaluate(const models::GraphPlan& plan,
                                       std::span<const float> parameters,
-                                      const data::Examples& examples) override {
+                                      const data::Examples& examples,
+                                      const std::atomic<bool>* cancelled) override {
     if (examples.size() == 0) return InvalidArgument("there is no example to evaluate on");
     CHORALE_RETURN_IF_ERROR(CheckExamples(plan, examples));
     CHORALE_RETURN_IF_ERROR(CheckParameters(plan, parameters));
     return Guarded(device_, [&]() -> StatusOr<EvaluationResult> {
-      return EvaluateOrThrow(plan, parameters, examples);
+      return EvaluateOrThrow(plan, parameters, examples, cancelled);
     });
   }
 
@@ -128,12 +130,13 @@ class TorchTrainer final : public LocalTrainer {
     Tensor targets;  // [rows, num_targets]
   };
 
-  // Calls `use` with every piece in order, one at a time.
+  // Calls `use` with every piece in order, one at a time. False when it was cancelled meanwhile.
   template <typename Use>
-  void ForOutputs(const models::GraphPlan& plan, std::span<const float> parameters,
-                  const data::Examples& examples, const Use& use) const {
+  bool ForOutputs(const models::GraphPlan& plan, std::span<const float> parameters,
+                  const data::Examples& examples, const std::atomic<bool>* cancelled,
+                  const Use& use) const {
     const auto total = static_cast<std::int64_t>(examples.size());
-    if (total == 0) return;
+    if (total == 0) return true;
     const c10::NoGradGuard no_gradients;
     const GraphNetwork network(plan);
     const RowSource source(examples, device_);
@@ -146,7 +149,10 @@ class TorchTrainer final : public LocalTrainer {
         static_cast<std::int64_t>(device_.is_cpu() ? PredictionPieceRows(plan, examples.size())
                                                    : DevicePieceRows(plan, examples.size()));
     std::vector<Piece> of_worker(static_cast<std::size_t>(threads_));
+    std::atomic<bool> was_cancelled = false;
     const auto compute = [&](int worker, std::int64_t index) {
+      if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) was_cancelled = true;
+      if (was_cancelled) return;
       const c10::InferenceMode guard;
       const std::int64_t first = index * rows;
       const RowSource::Rows taken = source.Range(first, std::min(rows, total - first));
@@ -154,19 +160,23 @@ class TorchTrainer final : public LocalTrainer {
           first, network.Forward(views, taken.inputs, {}), taken.targets};
     };
     const auto commit = [&](int worker, std::int64_t) {
+      if (was_cancelled) return;
       const c10::InferenceMode guard;
       use(std::exchange(of_worker[static_cast<std::size_t>(worker)], {}));
     };
     ForEachInOrder(threads_, (total + rows - 1) / rows, compute, commit);
+    return !was_cancelled;
   }
 
-  EvaluationResult EvaluateOrThrow(const models::GraphPlan& plan, std::span<const float> parameters,
-                                   const data::Examples& examples) const {
+  StatusOr<EvaluationResult> EvaluateOrThrow(const models::GraphPlan& plan,
+                                             std::span<const float> parameters,
+                                             const data::Examples& examples,
+                                             const std::atomic<bool>* cancelled) const {
     const LossFunction loss(plan.graph().loss(), device_);
     double sum = 0;
     std::optional<double> num_right;
     std::vector<Tensor> outputs, targets;  // Where the loss needs all rows at once.
-    ForOutputs(plan, parameters, examples, [&](const Piece& piece) {
+    const auto use = [&](const Piece& piece) {
       if (loss.couples_rows()) {
         outputs.push_back(piece.outputs);
         targets.push_back(piece.targets);
@@ -176,7 +186,10 @@ class TorchTrainer final : public LocalTrainer {
       if (const auto right = loss.NumRight(piece.outputs, piece.targets)) {
         num_right = num_right.value_or(0) + right->item<double>();
       }
-    });
+    };
+    if (!ForOutputs(plan, parameters, examples, cancelled, use)) {
+      return Cancelled("the evaluation was cancelled");
+    }
     if (loss.couples_rows()) {
       const c10::InferenceMode guard;
       sum = loss.Sum(at::cat(outputs), at::cat(targets)).item<double>();

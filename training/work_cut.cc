@@ -8,10 +8,12 @@ namespace {
 
 constexpr std::uint64_t kMaxRows = 8192;
 constexpr std::uint64_t kMaxPieces = 64;
-// Numbers of activations in flight in one piece: 256 MiB of float32, and its gradients.
+// Numbers of activations in flight in one piece: 256 MiB of float32, and its gradients; 64 MiB in
+// one that is predicted, since no job's batch size bounds those.
 constexpr std::uint64_t kMaxActivations = std::uint64_t{1} << 26;
 // The same on a CUDA device, which needs many rows at once to be busy: 4 GiB of float32.
 constexpr std::uint64_t kMaxDeviceActivations = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMaxPredictedActivations = std::uint64_t{1} << 24;
 // Multiply-adds of one piece, forward. Backward takes twice as many: together about a second.
 constexpr std::uint64_t kMaxWork = 3 * (std::uint64_t{1} << 32);
 // Multiply-adds that take as long as the passes over one number of an activation.
@@ -34,19 +36,20 @@ std::uint64_t RowsWithin(const models::GraphPlan& plan, std::uint64_t max_activa
   return max_activations / std::max<std::uint64_t>(1, plan.num_activations() + plan.num_inputs());
 }
 
-std::uint64_t RowsInFlight(const models::GraphPlan& plan) {
-  const std::uint64_t by_memory = RowsWithin(plan, kMaxActivations);
+std::uint64_t RowsInFlight(const models::GraphPlan& plan, std::uint64_t max_activations) {
+  const std::uint64_t by_memory = RowsWithin(plan, max_activations);
   const std::uint64_t by_time = kMaxWork / WorkOf(plan);
   return std::clamp<std::uint64_t>(std::min(by_memory, by_time), 1, kMaxRows);
 }
 
-// `rows` in pieces of equal size, each with at least `min_work` multiply-adds. A power of two of
-// them: so that common numbers of threads have equal shares.
-std::uint64_t EvenRows(const models::GraphPlan& plan, std::uint64_t rows, std::uint64_t min_work) {
+// `rows` in pieces of equal size, each with at least `min_work` multiply-adds and no more than
+// `max_rows`. A power of two of them: so that common numbers of threads have equal shares.
+std::uint64_t EvenRows(const models::GraphPlan& plan, std::uint64_t rows, std::uint64_t min_work,
+                       std::uint64_t max_rows) {
   const std::uint64_t min_rows = DivideUp(min_work, WorkOf(plan));
   const std::uint64_t pieces =
       std::bit_floor(std::clamp<std::uint64_t>(rows / min_rows, 1, kMaxPieces));
-  return std::min(DivideUp(rows, pieces), RowsInFlight(plan));
+  return std::min(DivideUp(rows, pieces), max_rows);
 }
 
 std::uint64_t SetUpWork(const models::GraphPlan& plan) {
@@ -63,11 +66,12 @@ std::uint64_t SummingWork(const models::GraphPlan& plan) {
 
 std::uint64_t TrainingPieceRows(const models::GraphPlan& plan, std::uint64_t batch_rows) {
   if (plan.couples_examples()) return batch_rows;
-  return EvenRows(plan, batch_rows, std::max(SetUpWork(plan), SummingWork(plan)));
+  return EvenRows(plan, batch_rows, std::max(SetUpWork(plan), SummingWork(plan)),
+                  RowsInFlight(plan, kMaxActivations));
 }
 
 std::uint64_t PredictionPieceRows(const models::GraphPlan& plan, std::uint64_t num_rows) {
-  return EvenRows(plan, num_rows, SetUpWork(plan));
+  return EvenRows(plan, num_rows, SetUpWork(plan), RowsInFlight(plan, kMaxPredictedActivations));
 }
 
 std::uint64_t DevicePieceRows(const models::GraphPlan& plan, std::uint64_t num_rows) {

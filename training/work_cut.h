@@ -18,7 +18,7 @@ namespace chorale::training {
 [[nodiscard]] std::uint64_t TrainingPieceRows(const models::GraphPlan& plan,
                                               std::uint64_t batch_rows);
 
-// The same for rows that are predicted: a model computes each by itself.
+// The same for rows that are predicted: a model computes each by itself. REQUIRES: num_rows > 0.
 [[nodiscard]] std::uint64_t PredictionPieceRows(const models::GraphPlan& plan,
                                                 std::uint64_t num_rows);
 

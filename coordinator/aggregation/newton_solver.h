@@ -24,8 +24,8 @@ struct NewtonState {
   double loss = 0;   // Penalised, at `best`.
   double rows = 0;   // Behind that loss.
   double share = 1;  // Of `direction` that was last tried.
-  // The coefficients of the lowest loss so far: what to publish when a job ends before it
-  // converges.
+  // The coefficients of the lowest loss so far: where a step that raised the loss is halved from,
+  // and the solution when none lowers it any more.
   std::vector<double> best;
   std::vector<double> direction;  // Tried from there.
   // Square roots of the Hessian's diagonal at the first point: what makes coefficients of columns

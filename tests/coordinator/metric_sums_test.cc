@@ -38,6 +38,7 @@ TEST(MetricSumsTest, RefusesWhatNoModelSays) {
   EXPECT_FALSE(IsSound({1, -1, 5, 10}));
   EXPECT_FALSE(IsSound({1, 1e13, 5, 10}));
   EXPECT_FALSE(IsSound({1, 0, 5, 10}));
+  EXPECT_FALSE(IsSound({1e300, 10, 5, 10}));  // Two such would make the mean infinite.
   EXPECT_FALSE(IsSound({1, 10, 11, 10}));
   EXPECT_FALSE(IsSound({1, 10, -1, 10}));
 }

@@ -168,6 +168,21 @@ TEST(ReportHeaderTest, RefusesMetricsThatNobodyAskedFor) {
   EXPECT_EQ(CodeOf(infinite), StatusCode::kInvalidArgument);
 }
 
+TEST(ReportHeaderTest, RefusesMetricsThatNoModelHas) {
+  v1::ReportHeader huge = Header();
+  huge.mutable_metrics(0)->set_value(1e300);
+  EXPECT_EQ(CodeOf(huge), StatusCode::kInvalidArgument);
+
+  OpenTask task = Task();
+  task.metrics[0].set_kind(v1::METRIC_KIND_ACCURACY);
+  v1::ReportHeader header = Header();
+  header.mutable_metrics(0)->set_kind(v1::METRIC_KIND_ACCURACY);
+  for (const double accuracy : {-0.1, 0.0, 1.0, 1.1}) {
+    header.mutable_metrics(0)->set_value(accuracy);
+    EXPECT_EQ(DecodeReportHeader(header, task).ok(), accuracy >= 0 && accuracy <= 1) << accuracy;
+  }
+}
+
 TEST(PayloadPieceTest, RefusesNumbersThatAreNotFinite) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float infinite = -std::numeric_limits<float>::infinity();

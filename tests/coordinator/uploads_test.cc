@@ -20,6 +20,11 @@ class UploadsTest : public testing::Test {
     return *std::move(writer).Commit();
   }
 
+  StatusOr<Uploads::Turn> Begin(const ResearcherId& researcher) {
+    return uploads_.Begin(researcher, kNow, [this] { ++num_cancelled_; });
+  }
+
+  int num_cancelled_ = 0;
   support::TemporaryDirectory directory_{support::Medium::kMemory};
   std::unique_ptr<PayloadStore> payloads_ = *PayloadStore::Open(directory_.path() / "payloads");
   Uploads uploads_;
@@ -75,23 +80,38 @@ TEST_F(UploadsTest, WhoFoundAnUploadHoldsIt) {
 
 TEST_F(UploadsTest, TakesOneAtATimeOfAResearcher) {
   {
-    const auto turn = uploads_.Begin(kAda);
+    const auto turn = Begin(kAda);
     ASSERT_TRUE(turn.ok()) << turn.status();
-    EXPECT_EQ(uploads_.Begin(kAda).status().code(), StatusCode::kResourceExhausted);
-    EXPECT_TRUE(uploads_.Begin(kEve).ok());
+    EXPECT_EQ(Begin(kAda).status().code(), StatusCode::kResourceExhausted);
+    EXPECT_TRUE(Begin(kEve).ok());
   }
-  EXPECT_TRUE(uploads_.Begin(kAda).ok());
+  EXPECT_TRUE(Begin(kAda).ok());
+}
+
+TEST_F(UploadsTest, EndsAnUploadThatTakesTooLong) {
+  {
+    const auto turn = Begin(kAda);
+    ASSERT_TRUE(turn.ok()) << turn.status();
+    uploads_.Expire(kNow + Uploads::kLifetime - std::chrono::seconds(1));
+    EXPECT_EQ(num_cancelled_, 0);
+
+    uploads_.Expire(kNow + Uploads::kLifetime);
+
+    EXPECT_EQ(num_cancelled_, 1);
+  }
+  uploads_.Expire(kNow + 2 * Uploads::kLifetime);
+  EXPECT_EQ(num_cancelled_, 1);
 }
 
 TEST_F(UploadsTest, BoundsTheUploadsUnderWay) {
   std::vector<Uploads::Turn> turns;
   for (std::size_t i = 0; i < Uploads::kMaxAtOnce; ++i) {
-    auto turn = uploads_.Begin(ResearcherId("r" + std::to_string(i)));
+    auto turn = Begin(ResearcherId("r" + std::to_string(i)));
     ASSERT_TRUE(turn.ok()) << turn.status();
     turns.push_back(*std::move(turn));
   }
 
-  EXPECT_EQ(uploads_.Begin(kAda).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(Begin(kAda).status().code(), StatusCode::kResourceExhausted);
 }
 
 }  // namespace

@@ -56,7 +56,8 @@ class RecordingTrainer final : public training::LocalTrainer {
     return scores;
   }
   StatusOr<training::EvaluationResult> Evaluate(const models::GraphPlan&, std::span<const float>,
-                                                const data::Examples&) override {
+                                                const data::Examples&,
+                                                const std::atomic<bool>*) override {
     return Internal("arms are judged by their predictions");
   }
   std::string device() const override { return "paper"; }

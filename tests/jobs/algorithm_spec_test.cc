@@ -7,6 +7,7 @@
 #include <limits>
 #include <string>
 
+#include "core/config/yaml.h"
 #include "jobs/job_spec.h"
 #include "tests/support/valid_job.h"
 
@@ -214,6 +215,33 @@ TEST(AggregationSpecTest, ScaffoldGoesWithPlainAveragingOnly) {
           spec.mutable_training()->mutable_optimizer()->mutable_sgd()->set_momentum(0.9);
         },
         "training"}});
+}
+
+TEST(AggregationSpecTest, RunningVariancesAreNotForOptimizersAtTheServer) {
+  v1::JobSpec valid = ValidJob();
+  ASSERT_TRUE(config::ParseYaml(R"(
+inputs: [{name: x, shape: [3]}]
+nodes:
+  - {name: norm, inputs: [x], batch_norm: {}}
+  - {name: head, inputs: [norm], linear: {units: 1}}
+output: head
+)",
+                                "graph.yaml", *valid.mutable_model()->mutable_graph())
+                  .ok());
+  const auto with = [](auto* rule) { rule->set_weighting(v1::WEIGHTING_UNIFORM); };
+  constexpr const char* kProblem = "aggregation must not be an optimizer at the server";
+
+  ExpectRefusals(
+      valid,
+      {{[&](v1::JobSpec& spec) { with(spec.mutable_aggregation()->mutable_fedavgm()); }, kProblem},
+       {[&](v1::JobSpec& spec) { with(spec.mutable_aggregation()->mutable_fedadam()); }, kProblem},
+       {[&](v1::JobSpec& spec) { with(spec.mutable_aggregation()->mutable_fedyogi()); }, kProblem},
+       {[&](v1::JobSpec& spec) { with(spec.mutable_aggregation()->mutable_fedadagrad()); },
+        kProblem}});
+  // Norm layers that stay at home are not the server's.
+  with(valid.mutable_aggregation()->mutable_fedadam());
+  valid.mutable_training()->set_local_normalization(true);
+  EXPECT_TRUE(Validate(valid).ok()) << Validate(valid);
 }
 
 // ---------------------------------------------------------------------------- newton

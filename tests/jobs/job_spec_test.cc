@@ -226,6 +226,24 @@ TEST(JobSpecTest, TakesTheTargetThatTheLossAsksFor) {
                                              "this model has, 4, got 3"));
 }
 
+TEST(JobSpecTest, HasOneTargetForEachOutputOfTheModel) {
+  v1::JobSpec spec = ValidJob();
+  v1::ModelGraph& graph = *spec.mutable_model()->mutable_graph();
+  graph.add_inputs()->set_name("x");
+  graph.mutable_inputs(0)->add_shape(3);
+  v1::GraphNode& head = *graph.add_nodes();
+  head.set_name("head");
+  head.add_inputs("x");
+  head.mutable_linear()->set_units(1);
+  graph.set_output("head");
+  EXPECT_TRUE(Validate(spec).ok()) << Validate(spec);
+
+  head.mutable_linear()->set_units(2);
+
+  EXPECT_THAT(MessageFor(spec), HasSubstr("data.target must be as many numbers as the loss of this "
+                                          "model takes, 2, got 1"));
+}
+
 TEST(JobSpecTest, StartsFromWeightsOfTheModelsSize) {
   v1::JobSpec spec = ValidJob();
   v1::InitialModel& initial = *spec.mutable_initial_model();

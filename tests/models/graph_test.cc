@@ -407,5 +407,23 @@ TEST(GraphPlanTest, TakesANodeForItsOutput) {
   EXPECT_EQ(ErrorAfter([](auto& g) { g.set_output("z"); }), "model.graph.output must name a node");
 }
 
+TEST(GraphPlanTest, TellsWhereEachValueIsReadLast) {
+  const StatusOr<GraphPlan> plan = Plan(GraphOf(R"(
+inputs:
+  - {name: x, shape: [3]}
+nodes:
+  - {name: a, inputs: [x], linear: {units: 3}}
+  - {name: b, inputs: [a], activation: relu}
+  - {name: c, inputs: [b, x], add: {}}
+  - {name: y, inputs: [c], linear: {units: 1}}
+output: y
+)"));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+
+  // Values: x, a, b, c, y. The output is never let go.
+  const std::vector<std::vector<std::size_t>> expected = {{}, {1}, {0, 2}, {3}};
+  EXPECT_EQ(plan->ReleasesByStep(), expected);
+}
+
 }  // namespace
 }  // namespace chorale::models

@@ -190,7 +190,10 @@ StatusOr<std::vector<float>> FakeTrainer::Predict(const models::GraphPlan&, std:
 
 StatusOr<training::EvaluationResult> FakeTrainer::Evaluate(const models::GraphPlan&,
                                                            std::span<const float> parameters,
-                                                           const data::Examples&) {
+                                                           const data::Examples&,
+                                                           const std::atomic<bool>* cancelled) {
+  if (during_evaluation) during_evaluation();
+  if (cancelled != nullptr && *cancelled) return Cancelled("as asked");
   last_evaluated.assign(parameters.begin(), parameters.end());
   return evaluation;
 }

@@ -71,7 +71,8 @@ class FakeTrainer final : public training::LocalTrainer {
                                        const data::Examples& examples) override;
   StatusOr<training::EvaluationResult> Evaluate(const models::GraphPlan& plan,
                                                 std::span<const float> parameters,
-                                                const data::Examples& examples) override;
+                                                const data::Examples& examples,
+                                                const std::atomic<bool>* cancelled) override;
   std::string device() const override { return "fake"; }
 
   Status failure;      // Returned by Train unless OK.
@@ -88,6 +89,7 @@ class FakeTrainer final : public training::LocalTrainer {
   training::RoundPlace last_place;
   std::uint64_t last_seed = 0;
   std::function<void()> during_training;
+  std::function<void()> during_evaluation;
 };
 
 // Keeps what the guard let out.

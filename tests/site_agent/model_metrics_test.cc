@@ -23,10 +23,15 @@ class ModelMetricsTest : public testing::Test {
                        {.num_training_rows = 40, .num_test_rows = rows});
   }
   StatusOr<std::vector<v1::MetricValue>> Evaluate() {
-    return EvaluateMetrics(trainer_, plan_, ParameterVector{1, 2, 3}, examples_, terms_);
+    return EvaluateMetrics({.trainer = trainer_,
+                            .plan = plan_,
+                            .parameters = parameters_,
+                            .examples = examples_,
+                            .terms = terms_});
   }
 
   models::GraphPlan plan_ = MakePlan(MakeJobSpec());
+  const ParameterVector parameters_ = {1, 2, 3};
   FakeTrainer trainer_;
   PreparedExamples examples_;
   ReleaseTerms terms_ =

@@ -175,6 +175,44 @@ TEST_F(WorkTest, WhatTrainingNeedsIsPartOfTheEstimate) {
   EXPECT_EQ(CodeOf(task), "RESOURCE_LIMIT");
 }
 
+TEST_F(WorkTest, WhatEvaluatingNeedsIsPartOfTheEstimate) {
+  // Many rows of a small model, trained in small batches: its metrics take more than its training.
+  WriteFile(directory_.path() / "heart.csv", MakeCsv(40, 60000));
+  const v1::Task task = TrainingTask();
+  const models::GraphPlan plan = MakePlan(spec_);
+  const std::uint64_t training = training::EstimateMemory(plan, spec_.training(), 40, 1);
+  const std::uint64_t evaluation = training::EstimateEvaluationMemory(plan, 60000, 1);
+  ASSERT_GT(evaluation, training);
+  const std::uint64_t beside = 60040 * 16 + 3 * 12;
+  config_.set_max_memory_bytes(evaluation + beside);
+  EXPECT_EQ(CodeOf(task), "no refusal");
+
+  config_.set_max_memory_bytes(evaluation + beside - 1);
+  EXPECT_EQ(CodeOf(task), "RESOURCE_LIMIT");
+
+  spec_.mutable_training()->clear_metrics();
+  EXPECT_EQ(CodeOf(TrainingTask()), "no refusal");
+}
+
+TEST_F(WorkTest, CoxTakesItsRowsTwice) {
+  spec_ = MakeNewtonSpec();
+  spec_.mutable_model()->mutable_cox();
+  spec_.mutable_data()->mutable_target()->mutable_survival()->set_time_column("days");
+  config_.mutable_policy()->mutable_allow(0)->set_models(0, "cox");
+  std::string table = "age,sex,sick,days,split\n";
+  for (int i = 0; i < 40; ++i) table += std::to_string(40 + i) + ",f,yes,3,train\n";
+  WriteFile(directory_.path() / "heart.csv", table);
+  const v1::Task task = NewtonTask({0, 0});
+  // Inputs, targets and patient of 40 rows in double precision; the sums of 2 coefficients.
+  const std::uint64_t needed = 2 * (2 * 40 * 20) + 4 * 8 * 7;
+  config_.set_max_memory_bytes(needed);
+  EXPECT_EQ(CodeOf(task), "no refusal");
+
+  config_.set_max_memory_bytes(needed - 1);
+
+  EXPECT_EQ(CodeOf(task), "RESOURCE_LIMIT");
+}
+
 TEST_F(WorkTest, SumsForNewtonAreThoseOfTheRows) {
   spec_ = MakeNewtonSpec();
   const std::vector<double> coefficients = {0.25, -0.5, 1.0 / 3};

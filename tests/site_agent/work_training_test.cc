@@ -45,7 +45,7 @@ TEST_F(WorkTrainingTest, EachFailureOfTrainingHasItsCode) {
   const std::pair<Status, const char*> cases[] = {
       {FailedPrecondition("the loss is NaN"), "TRAINING_DIVERGED"},
       {ResourceExhausted("memory"), "RESOURCE_LIMIT"},
-      {InvalidArgument("sizes"), "JOB_INVALID"},
+      {InvalidArgument("a target"), "DATA_INVALID"},
       {Internal("bug"), "INTERNAL_ERROR"}};
   for (const auto& [failure, code] : cases) {
     trainer_.failure = failure;
@@ -70,6 +70,13 @@ TEST_F(WorkTrainingTest, StopsWhenCancelled) {
   trainer_.during_training = [this] { cancellation_.Cancel(); };
 
   EXPECT_TRUE(std::holds_alternative<WorkWasCancelled>(Run(TrainingTask())));
+}
+
+TEST_F(WorkTrainingTest, StopsWhileItEvaluatesWhenCancelled) {
+  trainer_.during_evaluation = [this] { cancellation_.Cancel(); };
+
+  EXPECT_TRUE(std::holds_alternative<WorkWasCancelled>(Run(TrainingTask())));
+  EXPECT_EQ(trainer_.num_trainings, 0);
 }
 
 TEST_F(WorkTrainingTest, AResultOfAnotherSizeIsAFault) {
@@ -273,6 +280,17 @@ TEST_F(PersonalizationTest, KeepsTheModelAndReportsOnlyMetricsOfIt) {
   ASSERT_TRUE(kept.ok()) << kept.status();
   EXPECT_THAT(kept->values, ElementsAre(1.5f, 2.5f, 3.5f));
   EXPECT_EQ(kept->layout, MakePlan(spec_).layout());
+}
+
+TEST_F(PersonalizationTest, WithoutMetricsTheReportIsEmptyAndLeaves) {
+  spec_.mutable_training()->clear_metrics();
+
+  RunAndRelease(PersonalizationTask());
+
+  const auto outgoing = journal_->LoadReport(TaskId("j1/11/1/north"));
+  ASSERT_TRUE(outgoing.ok()) << outgoing.status();
+  EXPECT_THAT(std::get<Bytes>(outgoing->payload), IsEmpty());
+  EXPECT_TRUE(std::filesystem::exists(file_));
 }
 
 TEST_F(PersonalizationTest, NothingOfTheModelIsInTheReportThatLeaves) {

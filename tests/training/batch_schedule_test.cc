@@ -160,12 +160,6 @@ TEST(BatchScheduleTest, AFullBatchOfPatientsWithSeveralRowsKeepsFileOrder) {
   EXPECT_THAT(RowsOf(schedule, schedule.Next()), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
 }
 
-TEST(BatchScheduleTest, TellsTheRowsOfTheLargestBatchThereCouldBe) {
-  EXPECT_EQ(BatchSchedule(Epochs(1, 1), kSeveralRows, 1).max_batch_rows(), 4u);
-  EXPECT_EQ(BatchSchedule(Epochs(1, 2), kSeveralRows, 1).max_batch_rows(), 7u);
-  EXPECT_EQ(BatchSchedule(Epochs(1, 0), kSeveralRows, 1).max_batch_rows(), 10u);
-}
-
 TEST(BatchScheduleTest, AStepFollowsTheAccumulatedBatches) {
   v1::TrainingSpec training = Epochs(1, 2);
   training.set_accumulate_batches(3);

@@ -223,6 +223,24 @@ TEST(EstimateMemoryTest, GrowsWithModelOptimizerThreadsAndRowsInFlight) {
   EXPECT_LT(EstimateMemory(small, sgd, 1000, 1), EstimateMemory(small, sgd, 1000000, 1));
 }
 
+TEST(EstimateMemoryTest, EvaluationIsBoundedByRowsThreadsAndPieces) {
+  const models::GraphPlan plan = PlanFor(MakeMlp({4096, 4096}, v1::ACTIVATION_RELU), 100);
+  const std::uint64_t fixed = EstimateEvaluationMemory(plan, 1, 1);
+
+  // Two of the wide values at once, of several hundred rows; of few rows less.
+  EXPECT_GE(EstimateEvaluationMemory(plan, 1000000000, 1), fixed + 500 * 2 * 4096 * 4);
+  EXPECT_LT(EstimateEvaluationMemory(plan, 100, 1), EstimateEvaluationMemory(plan, 1000000000, 1));
+  // Twice 64 MiB and the weights for each thread, whatever the rows.
+  EXPECT_LE(EstimateEvaluationMemory(plan, 1000000000, 1), fixed + (1u << 27));
+  EXPECT_LE(EstimateEvaluationMemory(plan, 1000000000, 4), 4 * (fixed + (1u << 27)));
+  EXPECT_GE(EstimateEvaluationMemory(plan, 1000000000, 4),
+            EstimateEvaluationMemory(plan, 1000000000, 1) + 3 * plan.layout().size_bytes());
+  // The outputs and targets of all rows at once.
+  v1::ModelSpec cox;
+  cox.mutable_cox();
+  EXPECT_GE(EstimateEvaluationMemory(PlanFor(cox, 5), 1000000000, 1), 1000000000ull * 3 * 4);
+}
+
 TEST(EstimateMemoryTest, AModelThatCouplesExamplesCountsTheWholeBatch) {
   v1::ModelSpec spec = MakeMlp({4096}, v1::ACTIVATION_RELU);
   spec.mutable_mlp()->mutable_loss()->mutable_cox();

@@ -141,6 +141,26 @@ TEST_P(EstimateMemoryTest, IsAboveWhatTrainingTakesAndOfItsOrder) {
   EXPECT_LT(estimate, 12 * taken) << taken;
 }
 
+TEST_P(EstimateMemoryTest, IsAboveWhatEvaluatingTakes) {
+  const Case& c = GetParam();
+  const models::GraphPlan plan = PlanFor(c.model, c.num_inputs);
+  const ParameterVector parameters = models::InitialParameters(plan, 2);
+  const std::size_t num_examples = 3 * c.num_examples;  // Worth several pieces.
+  const data::Examples examples = MakeExamplesFor(plan, num_examples, 1);
+  const int threads = 2;
+  auto trainer = MakeTorchTrainer({.device = "cpu", .threads = threads}).value();
+
+  g_most = g_used.load();
+  const std::int64_t before = g_used;
+  ASSERT_TRUE(trainer->Evaluate(plan, parameters, examples, nullptr).ok());
+  const auto taken = static_cast<double>(g_most - before);
+
+  const auto estimate = static_cast<double>(EstimateEvaluationMemory(plan, num_examples, threads));
+  RecordProperty("taken_mib", std::to_string(taken / (1 << 20)));
+  RecordProperty("estimate_mib", std::to_string(estimate / (1 << 20)));
+  EXPECT_GT(estimate, taken);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, EstimateMemoryTest, testing::ValuesIn(Cases()),
                          [](const auto& test) { return test.param.name; });
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -333,6 +334,17 @@ TEST(NewtonSumsTest, RefusesSizesThatDoNotFit) {
   EXPECT_EQ(code(NewtonKind::kCoxEfron, good, 2), StatusCode::kInvalidArgument);
   EXPECT_EQ(code(NewtonKind::kLinear, wide, kMaxNewtonCoefficients + 1),
             StatusCode::kInvalidArgument);
+}
+
+TEST(NewtonSumsTest, StopsWhenCancelled) {
+  const std::atomic<bool> cancelled = true;
+  for (const NewtonKind kind : kAllKinds) {
+    const auto examples = Draw(kind, 10, 2, 4);
+    const std::vector<double> coefficients(NumCoefficients(kind, 2));
+
+    EXPECT_EQ(NewtonSums(kind, examples, coefficients, &cancelled).status().code(),
+              StatusCode::kCancelled);
+  }
 }
 
 // ---------------------------------------------------------------------------- models

@@ -111,7 +111,8 @@ TEST_P(ThreadIndependenceTest, UpdatesAndPredictionsHaveTheSameBytes) {
                    .update;
       const std::vector<float> scores = trainer->Predict(plan, parameters, examples).value();
       values.insert(values.end(), scores.begin(), scores.end());
-      const EvaluationResult result = trainer->Evaluate(plan, parameters, examples).value();
+      const EvaluationResult result =
+          trainer->Evaluate(plan, parameters, examples, nullptr).value();
       values.push_back(static_cast<float>(result.loss));
     }).join();
     return values;

@@ -168,7 +168,8 @@ TEST_F(TorchTrainerTest, EvaluatesLossAndAccuracyOfWhatItPredicts) {
     right += (scores[i] >= 0.5) == (examples_.targets[i] == 1) ? 1 : 0;
   }
 
-  const EvaluationResult result = trainer_->Evaluate(plan_, parameters_, examples_).value();
+  const EvaluationResult result =
+      trainer_->Evaluate(plan_, parameters_, examples_, nullptr).value();
 
   EXPECT_NEAR(result.loss, Loss(parameters_), 1e-5);
   EXPECT_NEAR(result.accuracy.value(), right / 9000, 1e-12);
@@ -194,7 +195,8 @@ TEST_F(TorchTrainerTest, EvaluatesCoxOverAllRowsAndWithoutAccuracy) {
     for (int i = 0; i < it->second.second; ++i) expected += std::log(at_risk - i);
   }
 
-  const EvaluationResult result = trainer_->Evaluate(plan_, parameters_, examples_).value();
+  const EvaluationResult result =
+      trainer_->Evaluate(plan_, parameters_, examples_, nullptr).value();
 
   EXPECT_NEAR(result.loss, expected / 9000, 1e-5);
   EXPECT_FALSE(result.accuracy.has_value());
@@ -202,7 +204,7 @@ TEST_F(TorchTrainerTest, EvaluatesCoxOverAllRowsAndWithoutAccuracy) {
 
 TEST_F(TorchTrainerTest, RefusesToEvaluateNoRows) {
   examples_ = {.num_inputs = 5, .inputs = {}, .targets = {}, .patients = {}};
-  EXPECT_EQ(trainer_->Evaluate(plan_, parameters_, examples_).status().code(),
+  EXPECT_EQ(trainer_->Evaluate(plan_, parameters_, examples_, nullptr).status().code(),
             StatusCode::kInvalidArgument);
 }
 
@@ -254,6 +256,13 @@ TEST_F(TorchTrainerTest, StopsBetweenThePiecesOfABatch) {
   EXPECT_EQ(result.status().code(), StatusCode::kCancelled);
   EXPECT_THAT(MessageOf(result.status()), HasSubstr("in batch 1 of 1"));
   EXPECT_LT(waited, std::chrono::seconds(20)) << "2 s are promised on a machine that is not busy";
+}
+
+TEST_F(TorchTrainerTest, StopsBetweenThePiecesOfAnEvaluation) {
+  const std::atomic<bool> cancelled = true;
+
+  EXPECT_EQ(trainer_->Evaluate(plan_, parameters_, examples_, &cancelled).status().code(),
+            StatusCode::kCancelled);
 }
 
 TEST_F(TorchTrainerTest, BatchesOfPatientsDifferFromBatchesOfRows) {

@@ -45,6 +45,8 @@ TEST(WorkCutTest, APieceOfAHeavyModelEndsWithinASecondOrSo) {
     // Forward and backward are thrice that: 1.5 s at 26 multiply-adds a nanosecond.
     EXPECT_LE(rows * plan.multiply_adds(), 3 * (std::uint64_t{1} << 32) + plan.multiply_adds());
     EXPECT_LE(rows * plan.num_activations() * 4, (std::uint64_t{1} << 28) + (1u << 26));
+    EXPECT_LE(PredictionPieceRows(plan, batch) * plan.num_activations() * 4,
+              std::uint64_t{1} << 26);
   }
 }
 

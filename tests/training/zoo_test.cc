@@ -209,7 +209,8 @@ TEST_P(ZooTest, PredictsWhatThePlainModelSays) {
 }
 
 TEST_P(ZooTest, TheLossIsThatOfThePlainModel) {
-  const EvaluationResult result = trainer_->Evaluate(plan_, parameters_, examples_).value();
+  const EvaluationResult result =
+      trainer_->Evaluate(plan_, parameters_, examples_, nullptr).value();
 
   const double expected =
       ReferenceLoss(loss(), reference_->forward(inputs_), targets_).item<double>();
