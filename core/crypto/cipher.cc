@@ -100,7 +100,37 @@ StatusOr<SecretBytes> AeadKey::Open(const std::array<std::uint8_t, kAeadNonceByt
 
 struct CtrStream::State {
   CipherContext context;
+  std::size_t key_bytes = 0;
+
+  void Generate(std::span<std::uint8_t> out);
+  // A null method or key keeps the one before.
+  void Start(const EVP_CIPHER* method, const std::uint8_t* key, std::uint64_t offset);
 };
+
+void CtrStream::State::Generate(std::span<std::uint8_t> out) {
+  // Zeroes encrypt to the keystream; in pieces whose zeroes stay in the first-level cache.
+  alignas(64) static constexpr std::array<std::uint8_t, 16384> kZeroes{};
+  while (!out.empty()) {
+    const std::size_t size = std::min(out.size(), kZeroes.size());
+    Run(EVP_EncryptUpdate, context.get(), out.data(), ByteSpan(kZeroes).first(size));
+    out = out.subspan(size);
+  }
+}
+
+void CtrStream::State::Start(const EVP_CIPHER* method, const std::uint8_t* key,
+                             std::uint64_t offset) {
+  std::array<std::uint8_t, kBlockBytes> counter{};  // Big-endian; the high half stays zero.
+  std::uint64_t block = offset / kBlockBytes;
+  for (std::size_t i = kBlockBytes; block != 0; block >>= 8) {
+    counter[--i] = static_cast<std::uint8_t>(block);
+  }
+  CheckOk(EVP_EncryptInit_ex2(context.get(), method, key, counter.data(), nullptr),
+          "starting AES-CTR");
+  if (offset % kBlockBytes == 0) return;
+  std::array<std::uint8_t, kBlockBytes> skipped;
+  Generate(std::span(skipped).first(offset % kBlockBytes));
+  Wipe(skipped);
+}
 
 CtrStream::CtrStream(std::unique_ptr<State> state) : state_(std::move(state)) {}
 CtrStream::CtrStream(CtrStream&&) noexcept = default;
@@ -108,40 +138,23 @@ CtrStream& CtrStream::operator=(CtrStream&&) noexcept = default;
 CtrStream::~CtrStream() = default;
 
 StatusOr<CtrStream> CtrStream::Create(const SecretBytes& key) {
+  CtrStream stream(std::make_unique<State>(State{MakeContext()}));
+  CHORALE_RETURN_IF_ERROR(stream.Restart(key, 0));
+  return stream;
+}
+
+void CtrStream::Generate(std::span<std::uint8_t> out) { state_->Generate(out); }
+
+void CtrStream::Seek(std::uint64_t offset) { state_->Start(nullptr, nullptr, offset); }
+
+Status CtrStream::Restart(const SecretBytes& key, std::uint64_t offset) {
   if (key.size() != 16 && key.size() != 32) {
     return InvalidArgument("an AES-CTR key has 16 or 32 bytes, got " + std::to_string(key.size()));
   }
-  auto state = std::make_unique<State>(State{MakeContext()});
-  constexpr std::array<std::uint8_t, kBlockBytes> kZero{};
-  CheckOk(EVP_EncryptInit_ex2(state->context.get(), CtrMethod(key.size()), key.Reveal().data(),
-                              kZero.data(), nullptr),
-          "starting AES-CTR");
-  return CtrStream(std::move(state));
-}
-
-void CtrStream::Generate(std::span<std::uint8_t> out) {
-  // Zeroes encrypt to the keystream; in pieces that stay in the first-level cache between the two
-  // passes.
-  static constexpr std::size_t kPieceBytes = 16384;
-  while (!out.empty()) {
-    const std::span<std::uint8_t> piece = out.first(std::min(out.size(), kPieceBytes));
-    std::fill(piece.begin(), piece.end(), std::uint8_t{0});
-    Run(EVP_EncryptUpdate, state_->context.get(), piece.data(), piece);
-    out = out.subspan(piece.size());
-  }
-}
-
-void CtrStream::Seek(std::uint64_t offset) {
-  std::array<std::uint8_t, kBlockBytes> counter{};  // Big-endian; the high half stays zero.
-  std::uint64_t block = offset / kBlockBytes;
-  for (std::size_t i = kBlockBytes; block != 0; block >>= 8) {
-    counter[--i] = static_cast<std::uint8_t>(block);
-  }
-  CheckOk(EVP_EncryptInit_ex2(state_->context.get(), nullptr, nullptr, counter.data(), nullptr),
-          "moving in an AES-CTR keystream");
-  std::array<std::uint8_t, kBlockBytes> skipped;
-  Generate(std::span(skipped).first(offset % kBlockBytes));
-  Wipe(skipped);
+  const bool is_same_method = key.size() == state_->key_bytes;
+  state_->key_bytes = key.size();
+  state_->Start(is_same_method ? nullptr : CtrMethod(key.size()), key.Reveal().data(), offset);
+  return OkStatus();
 }
 
 }  // namespace chorale::crypto

@@ -47,6 +47,9 @@ class CtrStream {
   void Generate(std::span<std::uint8_t> out);
   // Moves to byte `offset` of the keystream.
   void Seek(std::uint64_t offset);
+  // Byte `offset` of the keystream of another key, without allocating. INVALID_ARGUMENT for another
+  // key size; the stream is then as before.
+  [[nodiscard]] Status Restart(const SecretBytes& key, std::uint64_t offset);
 
  private:
   struct State;

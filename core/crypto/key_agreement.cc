@@ -20,11 +20,10 @@ Key LoadPrivateKey(std::span<const std::uint8_t> bytes) {
             "loading an X25519 key"));
 }
 
-X25519PublicKey PublicKeyOf(std::span<const std::uint8_t> bytes) {
-  const Key key = LoadPrivateKey(bytes);
+X25519PublicKey PublicKeyOf(EVP_PKEY* key) {
   X25519PublicKey public_key;
   std::size_t size = public_key.size();
-  CheckOk(EVP_PKEY_get_raw_public_key(key.get(), public_key.data(), &size), "an X25519 public key");
+  CheckOk(EVP_PKEY_get_raw_public_key(key, public_key.data(), &size), "an X25519 public key");
   return public_key;
 }
 
@@ -62,14 +61,22 @@ SecretBytes RunHkdf(HkdfInputs inputs, std::size_t size) {
 
 }  // namespace
 
-X25519PrivateKey::X25519PrivateKey(SecretBytes bytes, const X25519PublicKey& public_key)
-    : bytes_(std::move(bytes)), public_key_(public_key) {}
+struct X25519PrivateKey::Loaded {
+  Key key;
+};
+
+X25519PrivateKey::X25519PrivateKey(SecretBytes bytes)
+    : bytes_(std::move(bytes)),
+      loaded_(std::make_unique<const Loaded>(LoadPrivateKey(bytes_.Reveal()))),
+      public_key_(PublicKeyOf(loaded_->key.get())) {}
+X25519PrivateKey::X25519PrivateKey(X25519PrivateKey&&) noexcept = default;
+X25519PrivateKey& X25519PrivateKey::operator=(X25519PrivateKey&&) noexcept = default;
+X25519PrivateKey::~X25519PrivateKey() = default;
 
 X25519PrivateKey X25519PrivateKey::Generate() {
   SecretBytes bytes(kKeyBytes);
   SecureRandom().Fill(bytes.MutableReveal());
-  const X25519PublicKey public_key = PublicKeyOf(bytes.Reveal());
-  return X25519PrivateKey(std::move(bytes), public_key);
+  return X25519PrivateKey(std::move(bytes));
 }
 
 StatusOr<X25519PrivateKey> X25519PrivateKey::FromBytes(std::span<const std::uint8_t> bytes) {
@@ -77,17 +84,16 @@ StatusOr<X25519PrivateKey> X25519PrivateKey::FromBytes(std::span<const std::uint
     return InvalidArgument("an X25519 private key has 32 bytes, got " +
                            std::to_string(bytes.size()));
   }
-  return X25519PrivateKey(SecretBytes(bytes), PublicKeyOf(bytes));
+  return X25519PrivateKey(SecretBytes(bytes));
 }
 
 StatusOr<SecretBytes> X25519PrivateKey::Agree(const X25519PublicKey& peer) const {
   const ErrorQueueScope errors;
-  const Key key = LoadPrivateKey(bytes_.Reveal());
   const Key peer_key(
       OrDie(EVP_PKEY_new_raw_public_key_ex(nullptr, "X25519", nullptr, peer.data(), peer.size()),
             "loading an X25519 public key"));
   const KeyContext context(
-      OrDie(EVP_PKEY_CTX_new_from_pkey(nullptr, key.get(), nullptr), "memory for X25519"));
+      OrDie(EVP_PKEY_CTX_new_from_pkey(nullptr, loaded_->key.get(), nullptr), "memory for X25519"));
   CheckOk(EVP_PKEY_derive_init(context.get()), "starting X25519");
   CheckOk(EVP_PKEY_derive_set_peer_ex(context.get(), peer_key.get(), 0), "the peer of X25519");
   SecretBytes shared(kKeyBytes);

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -12,9 +13,13 @@ namespace chorale::crypto {
 
 using X25519PublicKey = std::array<std::uint8_t, 32>;
 
-// X25519 (RFC 7748).
+// X25519 (RFC 7748). Safe for concurrent use.
 class X25519PrivateKey {
  public:
+  X25519PrivateKey(X25519PrivateKey&&) noexcept;
+  X25519PrivateKey& operator=(X25519PrivateKey&&) noexcept;
+  ~X25519PrivateKey();
+
   [[nodiscard]] static X25519PrivateKey Generate();
   // INVALID_ARGUMENT unless 32 bytes.
   [[nodiscard]] static StatusOr<X25519PrivateKey> FromBytes(std::span<const std::uint8_t> bytes);
@@ -25,8 +30,12 @@ class X25519PrivateKey {
   [[nodiscard]] StatusOr<SecretBytes> Agree(const X25519PublicKey& peer) const;
 
  private:
-  X25519PrivateKey(SecretBytes bytes, const X25519PublicKey& public_key);
+  // OpenSSL's form of the key: making one takes as long as an agreement.
+  struct Loaded;
+  explicit X25519PrivateKey(SecretBytes bytes);
+
   SecretBytes bytes_;
+  std::unique_ptr<const Loaded> loaded_;
   X25519PublicKey public_key_;
 };
 

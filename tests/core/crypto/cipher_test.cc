@@ -178,6 +178,30 @@ TEST(CtrStreamTest, SeeksBeyondTheCounterOf32Bits) {
   EXPECT_EQ(Next(large, 32).substr(32), "677d494dbb73caf55c1990158da12f14");
 }
 
+TEST(CtrStreamTest, RestartsAnywhereUnderAnotherKey) {
+  const Bytes small = Counting(0, 16);
+  const Bytes large = Counting(1, 32);
+  CtrStream stream = Ctr(small);
+  for (const Bytes& key : {large, small, small, large}) {
+    for (const std::size_t offset : {0u, 5u, 48u, 1'000'001u}) {
+      CtrStream expected = Ctr(key);
+      expected.Seek(offset);
+
+      ASSERT_TRUE(stream.Restart(SecretBytes(key), offset).ok());
+
+      EXPECT_EQ(Next(stream, 40), Next(expected, 40)) << offset;
+    }
+  }
+}
+
+TEST(CtrStreamTest, GoesOnWhenAKeyOfAnotherSizeIsRefused) {
+  CtrStream stream = Ctr(Bytes(16));
+  (void)Next(stream, 16);
+
+  EXPECT_EQ(stream.Restart(SecretBytes(24), 0).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Next(stream, 16), "58e2fccefa7e3061367f1d57a4e7455a");
+}
+
 TEST(CtrStreamTest, ContinuesAfterAMove) {
   CtrStream first = Ctr(Bytes(16));
   (void)Next(first, 16);

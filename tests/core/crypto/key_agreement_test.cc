@@ -74,6 +74,16 @@ TEST(X25519Test, AgreesForFreshKeys) {
   EXPECT_NE(a.public_key(), b.public_key());
 }
 
+TEST(X25519Test, AgreesAfterAMove) {
+  X25519PrivateKey first = X25519PrivateKey::Generate();
+  const X25519PrivateKey peer = X25519PrivateKey::Generate();
+  const auto expected = peer.Agree(first.public_key());
+
+  const X25519PrivateKey second = std::move(first);
+
+  EXPECT_EQ(ToHex(second.Agree(peer.public_key())->Reveal()), ToHex(expected->Reveal()));
+}
+
 TEST(X25519Test, ComesBackFromItsBytes) {
   const X25519PrivateKey key = X25519PrivateKey::Generate();
 

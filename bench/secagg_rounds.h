@@ -1,0 +1,17 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "core/status.h"
+
+// Whole steps of a round of secure aggregation, in seconds of one core.
+namespace chorale::bench {
+
+// What a member does to its vector: n = 1000, d = 10^6.
+[[nodiscard]] StatusOr<nlohmann::ordered_json> MeasureMasking();
+
+// What the coordinator does from the members' vectors and shares to the sum, in the settings of
+// Bonawitz et al. (CCS 2017, figure 8) and for n = 100. Prints each row as it comes.
+[[nodiscard]] StatusOr<nlohmann::ordered_json> MeasureUnmasking(bool is_quick);
+
+}  // namespace chorale::bench

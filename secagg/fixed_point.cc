@@ -1,0 +1,180 @@
+#include "secagg/fixed_point.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "secagg/refusal.h"
+
+namespace chorale::secagg {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "elements are little-endian");
+
+__extension__ typedef __int128 Int128;
+
+constexpr double kLeastClip = 1e-200;
+constexpr double kLargestClip = 1e200;
+// Values that are encoded at once, so that their random words fit the first-level cache.
+constexpr std::size_t kBlock = 2048;
+
+// As many digits as a message needs.
+std::string Short(double number) {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), "%g", number);
+  return text.data();
+}
+
+std::int64_t LargestOf(RingBits bits) {
+  return static_cast<std::int64_t>((std::uint64_t{1} << (static_cast<int>(bits) - 1)) - 1);
+}
+
+// ceil(value * 2^exponent), at most 2^63.
+Int128 ScaleUp(double value, int exponent) {
+  return static_cast<Int128>(std::ceil(std::min(std::ldexp(value, exponent), 0x1p63)));
+}
+
+bool Fits(const Int128 largest, double clip, double noise_margin, std::uint32_t max_sites,
+          int exponent) {
+  return ScaleUp(clip, exponent) * max_sites + ScaleUp(noise_margin, exponent) <= largest;
+}
+
+std::int64_t RoundNearest(double scaled) {
+  const auto whole = static_cast<std::int64_t>(scaled);
+  // Exact: below 2^53 both fit a double, above there is no fraction.
+  const double fraction = scaled - static_cast<double>(whole);
+  return whole + (fraction >= 0.5 ? 1 : 0) - (fraction <= -0.5 ? 1 : 0);
+}
+
+// `word` is uniform.
+std::int64_t RoundStochastic(double scaled, std::uint64_t word) {
+  const double floor = std::floor(scaled);
+  const double uniform = static_cast<double>(word >> 11) * 0x1p-53;
+  return static_cast<std::int64_t>(floor) + (uniform < scaled - floor ? 1 : 0);
+}
+
+template <std::size_t kBytes>
+void StoreAll(std::span<const std::int64_t> integers, std::uint8_t* out) {
+  for (std::size_t i = 0; i < integers.size(); ++i) {
+    std::memcpy(out + i * kBytes, &integers[i], kBytes);
+  }
+}
+
+template <std::size_t kBytes>
+void LoadAll(const std::uint8_t* sum, double scale, std::span<double> out) {
+  constexpr int kUnused = 64 - 8 * static_cast<int>(kBytes);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, sum + i * kBytes, kBytes);
+    out[i] = static_cast<double>(static_cast<std::int64_t>(word << kUnused) >> kUnused) * scale;
+  }
+}
+
+}  // namespace
+
+StatusOr<FixedPoint> FixedPoint::Create(RingBits bits, double clip, std::uint32_t max_sites,
+                                        double noise_margin) {
+  if (!(clip >= kLeastClip && clip <= kLargestClip)) {
+    return InvalidArgument("clip must be in [1e-200, 1e200], got " + Short(clip));
+  }
+  if (max_sites == 0) return InvalidArgument("max_sites must be at least 1, got 0");
+  if (!(noise_margin >= 0 && noise_margin <= kLargestClip)) {
+    return InvalidArgument("noise_margin must be in [0, 1e200], got " + Short(noise_margin));
+  }
+  const std::int64_t largest = LargestOf(bits);
+  // The scale without the rounding up of each summand, or one more: then down to where it fits.
+  const double bound = static_cast<double>(max_sites) * clip + noise_margin;
+  int exponent = std::ilogb(static_cast<double>(largest)) - std::ilogb(bound) + 1;
+  const int least = exponent - static_cast<int>(bits) - 2;
+  while (exponent >= least && !Fits(largest, clip, noise_margin, max_sites, exponent)) --exponent;
+  if (exponent < least) {
+    return InvalidArgument("sums of " + std::to_string(max_sites) + " sites do not fit a ring of " +
+                           std::to_string(static_cast<int>(bits)) + " bits");
+  }
+  return FixedPoint(bits, clip, exponent, static_cast<std::int64_t>(ScaleUp(clip, exponent)));
+}
+
+template <typename Value>
+Status FixedPoint::EncodeAll(std::span<const Value> values, Rounding rounding, RandomSource* random,
+                             std::span<std::uint8_t> out) const {
+  const std::size_t element = ElementBytes(bits_);
+  if (out.size() / element != values.size() || out.size() % element != 0) {
+    return InvalidArgument(std::to_string(values.size()) + " encoded values take " +
+                           std::to_string(values.size() * element) + " bytes, got room for " +
+                           std::to_string(out.size()));
+  }
+  if (rounding == Rounding::kStochastic && random == nullptr) {
+    return InvalidArgument("stochastic rounding needs a source of chance");
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    // Written so that NaN is refused too.
+    if (std::abs(double{values[i]}) <= clip_) continue;
+    return Refused(RefusalCode::kValueOutOfRange,
+                   "value " + std::to_string(i) + " is not a number within the clip");
+  }
+  const double scale = std::ldexp(1.0, scale_exponent_);
+  std::array<std::int64_t, kBlock> integers;
+  std::array<std::uint8_t, 8 * kBlock> noise;
+  for (std::size_t start = 0; start < values.size(); start += kBlock) {
+    const std::size_t count = std::min(kBlock, values.size() - start);
+    const Value* const block = values.data() + start;
+    if (rounding == Rounding::kNearest) {
+      for (std::size_t i = 0; i < count; ++i) integers[i] = RoundNearest(double{block[i]} * scale);
+    } else {
+      random->Fill(std::span(noise).first(8 * count));
+      for (std::size_t i = 0; i < count; ++i) {
+        std::uint64_t word;
+        std::memcpy(&word, noise.data() + 8 * i, sizeof(word));
+        integers[i] = RoundStochastic(double{block[i]} * scale, word);
+      }
+    }
+    const auto encoded = std::span<const std::int64_t>(integers).first(count);
+    std::uint8_t* const place = out.data() + start * element;
+    switch (bits_) {
+      case RingBits::k16:
+        StoreAll<2>(encoded, place);
+        break;
+      case RingBits::k24:
+        StoreAll<3>(encoded, place);
+        break;
+      case RingBits::k32:
+        StoreAll<4>(encoded, place);
+        break;
+      case RingBits::k64:
+        StoreAll<8>(encoded, place);
+        break;
+    }
+  }
+  return OkStatus();
+}
+
+Status FixedPoint::Encode(std::span<const float> values, Rounding rounding, RandomSource* random,
+                          std::span<std::uint8_t> out) const {
+  return EncodeAll(values, rounding, random, out);
+}
+
+Status FixedPoint::Encode(std::span<const double> values, Rounding rounding, RandomSource* random,
+                          std::span<std::uint8_t> out) const {
+  return EncodeAll(values, rounding, random, out);
+}
+
+void FixedPoint::Decode(ByteSpan sum, std::span<double> out) const {
+  const double scale = std::ldexp(1.0, -scale_exponent_);
+  switch (bits_) {
+    case RingBits::k16:
+      return LoadAll<2>(sum.data(), scale, out);
+    case RingBits::k24:
+      return LoadAll<3>(sum.data(), scale, out);
+    case RingBits::k32:
+      return LoadAll<4>(sum.data(), scale, out);
+    case RingBits::k64:
+      return LoadAll<8>(sum.data(), scale, out);
+  }
+}
+
+}  // namespace chorale::secagg
