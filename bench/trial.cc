@@ -195,6 +195,7 @@ Status Trial::StartAgent(const std::string& name) {
   rule.set_max_parameters(1ULL << 32);
   rule.set_max_rounds(10000);
   rule.set_max_local_epochs(1000);
+  rule.set_unmasked(true);
   const std::filesystem::path path = directory_.path() / (name + ".yaml");
   CHORALE_RETURN_IF_ERROR(WriteYaml(path, config));
   CHORALE_ASSIGN_OR_RETURN(const pid_t pid, Spawn({program_.string(), "--agent", path.string()}));
@@ -234,7 +235,7 @@ StatusOr<std::uint64_t> Trial::CoordinatorPeakBytes() const {
 }
 
 v1::JobSpec MakeJob(int num_sites, std::uint32_t num_rounds,
-                    const std::vector<std::uint32_t>& hidden_units) {
+                    const std::vector<std::uint32_t>& hidden_units, Reports reports) {
   v1::JobSpec spec;
   spec.set_name("bench");
   spec.set_dataset("heart");
@@ -257,6 +258,7 @@ v1::JobSpec MakeJob(int num_sites, std::uint32_t num_rounds,
   spec.mutable_rounds()->set_min_reports(static_cast<std::uint32_t>(num_sites));
   spec.mutable_rounds()->mutable_deadline()->set_seconds(600);
   spec.mutable_aggregation()->mutable_fedavg()->set_weighting(v1::WEIGHTING_UNIFORM);
+  if (reports == Reports::kInTheClear) spec.mutable_secure_aggregation()->mutable_none();
   spec.set_seed(1);
   return spec;
 }

@@ -52,7 +52,9 @@ class Trial {
 [[nodiscard]] int Main(int argc, char** argv, Status (*run)(const Options& options));
 
 // A job over `num_sites` that trains an MLP with these hidden widths, every site reporting.
+enum class Reports { kInTheClear, kMasked };
 [[nodiscard]] v1::JobSpec MakeJob(int num_sites, std::uint32_t num_rounds,
-                                  const std::vector<std::uint32_t>& hidden_units);
+                                  const std::vector<std::uint32_t>& hidden_units,
+                                  Reports reports = Reports::kInTheClear);
 
 }  // namespace chorale::bench

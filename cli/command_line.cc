@@ -67,6 +67,8 @@ void AddVerbs(CLI::App& program, Command& command) {
   AddPrivacyNoise(privacy, command);
   AddPrivacySteps(privacy, command);
   AddPrivacyRdp(privacy, command);
+  CLI::App& secagg = AddGroup(program, "secagg", "Secure aggregation: what it tolerates and costs");
+  AddSecaggExplain(secagg, command);
 
   AddEvaluate(program, command);
 

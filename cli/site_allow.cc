@@ -24,6 +24,7 @@ struct Options {
   std::uint32_t max_rounds = 100;
   std::uint32_t max_local_epochs = 10;
   std::uint32_t min_examples = 10;
+  bool unmasked = false;
 };
 
 // What is wrong with a model that a rule names, or nothing.
@@ -49,6 +50,7 @@ Status Run(const Options& options, const Terminal& terminal) {
   rule.set_max_rounds(options.max_rounds);
   rule.set_max_local_epochs(options.max_local_epochs);
   rule.set_min_examples(options.min_examples);
+  rule.set_unmasked(options.unmasked);
   CHORALE_RETURN_IF_ERROR(AddPolicyRule(options.directory, rule));
   terminal.out << "Rule added to " << SiteFilePath(options.directory).string()
                << ". A running agent follows it once it is started again.\n";
@@ -98,6 +100,8 @@ void AddSiteAllow(CLI::App& group, Command& command) {
                    "Training rows below which the site refuses")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  verb->add_flag("--unmasked", options->unmasked,
+                 "Also jobs without secure aggregation: the coordinator sees every report");
   verb->callback([options, &command] {
     command.Choose([options, &command] { return Run(*options, command.terminal()); });
   });

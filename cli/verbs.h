@@ -40,6 +40,9 @@ void AddPrivacyNoise(CLI::App& group, Command& command);
 void AddPrivacySteps(CLI::App& group, Command& command);
 void AddPrivacyRdp(CLI::App& group, Command& command);
 
+// chorale secagg …: what secure aggregation tolerates and costs, computed on this machine.
+void AddSecaggExplain(CLI::App& group, Command& command);
+
 // On this machine alone.
 void AddEvaluate(CLI::App& program, Command& command);
 void AddModelShow(CLI::App& group, Command& command);

@@ -98,6 +98,7 @@ StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const v1::CoordinatorC
       .clock = outside.clock,
       .random = parts->random,
       .metrics = parts->metrics,
+      .identity = parts->identity,
       .limits = {.max_running_jobs = config.max_running_jobs(),
                  .max_queued_jobs = config.max_queued_jobs(),
                  .max_model_bytes = config.max_model_bytes(),

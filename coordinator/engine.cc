@@ -5,6 +5,7 @@
 
 #include "coordinator/job_event_codec.h"
 #include "core/log.h"
+#include "jobs/masking.h"
 
 namespace chorale::coordinator {
 namespace {
@@ -57,6 +58,9 @@ Status Engine::Recover() {
 }
 
 void Engine::Resume(JobEntry& entry) {
+  if (entry.machine.round() != nullptr && jobs::IsMasked(entry.spec) && entry.exchange == nullptr) {
+    return StageSessionLost(entry);
+  }
   if (const Round* round = entry.machine.round();
       round != nullptr && std::holds_alternative<Collecting>(round->state())) {
     for (const auto& [site, status] : round->sites()) {
@@ -183,6 +187,9 @@ Status Engine::RollBack(const Status& why) {
       continue;
     }
     entry->machine = *std::move(machine);
+    // What the session has done since the last commit, the job has not.
+    entry->exchange = nullptr;
+    entry->messages = nullptr;
     to_resume_.insert(id);
   }
   const Status told = Unavailable("the coordinator could not store this: " + MessageOf(why));
@@ -253,6 +260,7 @@ void Engine::UpdateGauges() {
 // ---------------------------------------------------------------------------- time
 
 Duration Engine::UntilNextTimer() const {
+  if (!failed_work_.empty() || !batch_.events.empty()) return Duration::zero();
   Time next = next_heartbeat_;
   if (retry_at_.has_value()) {
     next = std::min(next, *retry_at_);
@@ -265,6 +273,7 @@ Duration Engine::UntilNextTimer() const {
 }
 
 void Engine::OnTimers() {
+  for (WorkDone& failed : std::exchange(failed_work_, {})) WorkIsDone(std::move(failed));
   const Time now = Now();
   if (now >= next_heartbeat_) {
     next_heartbeat_ = now + parts_.limits.heartbeat_interval;

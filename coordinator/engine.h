@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "chorale/v1/jobs.pb.h"
@@ -25,6 +26,7 @@
 #include "core/random.h"
 #include "core/status.h"
 #include "core/time.h"
+#include "identity/identity.h"
 
 namespace chorale::coordinator {
 
@@ -46,6 +48,7 @@ struct EngineParts {
   const Clock& clock;
   RandomSource& random;  // For job ids.
   CoordinatorMetrics& metrics;
+  const identity::Identity& identity;  // The coordinator's: it signs for sessions.
   EngineLimits limits;
 };
 
@@ -151,10 +154,28 @@ class Engine {
   [[nodiscard]] CohortRules CohortRulesOf(const JobEntry& entry) const;
   [[nodiscard]] JobId MakeJobId();
 
+  // The event of a cohort under secure aggregation, and what it is told first: goes on with the
+  // job's session where that is possible, and begins one otherwise.
+  [[nodiscard]] StatusOr<CohortSelected> BeginMaskedRound(JobEntry& entry,
+                                                          const std::vector<SiteId>& sites,
+                                                          RoundKey key);
+  [[nodiscard]] Status ContinueSession(JobEntry& entry, const std::vector<SiteId>& sites,
+                                       RoundKey key);
+  [[nodiscard]] Status BeginSession(JobEntry& entry, const std::vector<SiteId>& sites);
+  // The session, if the job's round needs one, is not there any more: the round begins again.
+  void StageSessionLost(JobEntry& entry);
+  [[nodiscard]] StatusOr<JobEvent> EventOf(JobEntry& entry, WorkProduct product,
+                                           std::shared_ptr<const NextModel>& model);
+
   void CarryOut(JobEntry& entry, const JobAction& action);
   void Send(JobEntry& entry, const Dispatch& dispatch);
   void StartSumming(JobEntry& entry);
-  [[nodiscard]] Work SummingWork(const JobEntry& entry, const Round& round) const;
+  // What makes a result of reports.
+  using Sum = std::variant<ServerRuleWork, PreparationWork, NewtonWork, MetricsWork>;
+  [[nodiscard]] Sum SummingWork(const JobEntry& entry,
+                                std::vector<Contribution> contributions) const;
+  // What ends a step of secure aggregation.
+  [[nodiscard]] StatusOr<Work> StepWork(const JobEntry& entry, const Round& round) const;
   void StageModel(const JobId& id, std::uint32_t round, std::shared_ptr<const NextModel> model);
   void LogCommitted();
   void LogRound(const JobEntry& entry, const v1::RoundRecord& record);
@@ -180,6 +201,7 @@ class Engine {
   std::vector<JobId> order_;  // Of submission; unfinished.
   SiteSessions sessions_;
   std::map<SiteId, StoredSite> seen_;
+  std::map<SiteId, std::string> instances_;  // Of the agents that were last connected.
   std::uint64_t stored_roster_version_ = 0;
   Duration
       clock_offset_{};  // Events never go back in time, whatever the clock did between two runs.
@@ -187,6 +209,7 @@ class Engine {
   std::optional<Time> retry_at_;  // After a failed commit.
   std::set<JobId> to_resume_;     // Jobs whose actions were lost with a failed commit.
   bool is_draining_ = false;
+  std::vector<WorkDone> failed_work_;  // That could not be begun: told with the next timers.
   std::vector<crypto::BlobId>
       loaded_models_;           // Small models of finished jobs, until no other job needs them.
   bool sites_changed_ = false;  // Selecting jobs look again.

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -8,33 +10,35 @@
 #include "core/rpc/chunks.h"
 #include "data/data_spec.h"
 #include "jobs/job_spec.h"
+#include "jobs/masking.h"
 
 // The engine's actions: what a job's machine asks for, once it is durable.
 namespace chorale::coordinator {
 namespace {
 
-std::vector<Contribution> ContributionsOf(const Round& round) {
+std::vector<Contribution> ContributionsOf(const std::map<SiteId, Report>& reports) {
   std::vector<Contribution> contributions;
-  for (const auto& [site, report] : round.Contributors()) {
+  for (const auto& [site, report] : reports) {
     contributions.push_back({site, report.payload, report.num_examples});
   }
   return contributions;
 }
 
 // Of a step of Newton's method: the loss of the step before is comparable with this one's only when
-// the same sites reported the same number of rows.
-bool IsOverTheSameData(const std::vector<v1::RoundRecord>& records, const Round& round) {
+// the same sites reported the same number of rows. That number, or unset where the sites differ.
+std::optional<std::uint64_t> ExamplesOfLastStep(const std::vector<v1::RoundRecord>& records,
+                                                const std::vector<Contribution>& contributions) {
   const auto last = std::find_if(records.rbegin(), records.rend(),
                                  [](const v1::RoundRecord& record) { return record.published(); });
-  if (last == records.rend()) return false;
-  std::map<SiteId, Report> contributors = round.Contributors();
-  std::uint64_t num_examples = 0;
-  for (const auto& [site, report] : contributors) num_examples += report.num_examples;
+  if (last == records.rend()) return std::nullopt;
+  std::set<SiteId> contributors;
+  for (const Contribution& contribution : contributions) contributors.insert(contribution.site);
   for (const v1::SiteProgress& site : last->sites()) {
     if (site.state() != v1::SITE_STATE_REPORTED) continue;
-    if (contributors.erase(SiteId(site.site())) == 0) return false;
+    if (contributors.erase(SiteId(site.site())) == 0) return std::nullopt;
   }
-  return contributors.empty() && num_examples == last->num_examples();
+  if (!contributors.empty()) return std::nullopt;
+  return last->num_examples();
 }
 
 NewtonRules NewtonRulesOf(const v1::JobSpec& spec) {
@@ -103,6 +107,8 @@ void Engine::CarryOut(JobEntry& entry, const JobAction& action) {
   } else if (const auto* record = std::get_if<RecordRound>(&action)) {
     LogRound(entry, entry.machine.rounds()[record->index]);
   } else if (std::holds_alternative<Ended>(action)) {
+    entry.exchange = nullptr;
+    entry.messages = nullptr;
     log::Info("job.ended", {{"job", id.value()},
                             {"state", EndName(entry.machine.state())},
                             {"rounds", entry.machine.num_published()},
@@ -126,47 +132,87 @@ void Engine::Send(JobEntry& entry, const Dispatch& dispatch) {
 void Engine::StartSumming(JobEntry& entry) {
   const Round* round = entry.machine.round();
   if (round == nullptr || std::exchange(entry.has_work, true)) return;
-  parts_.work.Start(SummingWork(entry, *round));
+  if (!jobs::IsMasked(entry.spec)) {
+    std::visit(
+        [&](auto task) {
+          parts_.work.Start({entry.submission.id, std::move(task)});
+        },
+        SummingWork(entry, ContributionsOf(round->Contributors())));
+    return;
+  }
+  StatusOr<Work> work = StepWork(entry, *round);
+  if (work.ok()) return parts_.work.Start(*std::move(work));
+  // Told as the worker would, from the mailbox's next turn.
+  failed_work_.push_back({entry.submission.id, work.status()});
 }
 
-Work Engine::SummingWork(const JobEntry& entry, const Round& round) const {
+StatusOr<Work> Engine::StepWork(const JobEntry& entry, const Round& round) const {
+  if (entry.exchange == nullptr) {
+    return FailedPrecondition("the session of secure aggregation is gone");
+  }
+  const RoundKey key = round.key();
+  ExchangeWork exchange{.exchange = entry.exchange,
+                        .step = key.step,
+                        .inputs = {},
+                        .opening = {},
+                        .wall_now = parts_.clock.WallNow()};
+  for (const auto& [site, report] : round.Contributors()) {
+    exchange.inputs.push_back({site, report.payload, report.masked_input});
+  }
+  const bool is_last = key.step == RoundStep::kUnmasking;
+  if (!is_last && key.step != RoundStep::kAcknowledgeShares) {
+    return Work{entry.submission.id, std::move(exchange)};
+  }
+  CHORALE_ASSIGN_OR_RETURN(jobs::MaskedLayout layout,
+                           MaskedLayoutOf(entry, entry.exchange->num_members()));
+  if (!is_last) {
+    exchange.opening = OpeningOf(entry, key.number, layout);
+    exchange.opening.deadline = exchange.wall_now + MaskedRoundTime(entry);
+    return Work{entry.submission.id, std::move(exchange)};
+  }
+  std::vector<Contribution> vectors = ContributionsOf(entry.machine.Contributors());
+  auto next = SummingWork(entry, vectors);
+  return Work{entry.submission.id, UnmaskWork{.exchange = std::move(exchange),
+                                              .layout = std::move(layout),
+                                              .vectors = std::move(vectors),
+                                              .next = std::move(next)}};
+}
+
+Engine::Sum Engine::SummingWork(const JobEntry& entry,
+                                std::vector<Contribution> contributions) const {
   const Job& machine = entry.machine;
-  Work work{.job = entry.submission.id, .task = {}};
-  std::vector<Contribution> contributions = ContributionsOf(round);
   switch (*machine.phase()) {
     case Phase::kPreparation:
-      work.task = PreparationWork{entry.spec.data(), std::move(contributions)};
+      return PreparationWork{entry.spec.data(), std::move(contributions)};
+    case Phase::kTraining:
       break;
-    case Phase::kTraining: {
-      ServerRuleRequest request{.model = *machine.model(),
-                                .state = machine.server_state(),
-                                .contributions = std::move(contributions),
-                                .rule = jobs::WithDefaults(entry.spec.aggregation())};
-      request.has_control_variates = entry.spec.training().has_scaffold();
-      // Of a sample, the server's control variate takes the sample's share of all sites.
-      const std::size_t num_sites =
-          entry.spec.rounds().cohort_size() == 0 ? 0 : CountWilling(CandidatesFor(entry));
-      request.cohort_size = static_cast<std::uint32_t>(std::max(round.sites().size(), num_sites));
-      work.task = ServerRuleWork{std::move(request)};
-      break;
-    }
     case Phase::kNewton: {
       NewtonWork newton{.rules = NewtonRulesOf(entry.spec),
                         .coefficients = *machine.model(),
                         .state = machine.server_state(),
                         .contributions = std::move(contributions)};
-      if (!IsOverTheSameData(machine.rounds(), round)) newton.state.reset();
-      work.task = std::move(newton);
-      break;
+      const auto examples = ExamplesOfLastStep(machine.rounds(), newton.contributions);
+      if (!examples.has_value()) newton.state.reset();
+      newton.num_examples_of_state = examples.value_or(0);
+      return newton;
     }
     case Phase::kPersonalization: {
       const v1::TrainingSpec& training = entry.spec.training();
-      work.task = MetricsWork{{training.metrics().begin(), training.metrics().end()},
-                              std::move(contributions)};
-      break;
+      return MetricsWork{{training.metrics().begin(), training.metrics().end()},
+                         std::move(contributions)};
     }
   }
-  return work;
+  // Of a sample, the server's control variate takes the sample's share of all sites.
+  const std::size_t num_sites =
+      entry.spec.rounds().cohort_size() == 0 ? 0 : CountWilling(CandidatesFor(entry));
+  ServerRuleRequest request{
+      .model = *machine.model(),
+      .state = machine.server_state(),
+      .contributions = std::move(contributions),
+      .rule = jobs::WithDefaults(entry.spec.aggregation()),
+      .has_control_variates = entry.spec.training().has_scaffold(),
+      .cohort_size = static_cast<std::uint32_t>(std::max(machine.cohort_size(), num_sites))};
+  return ServerRuleWork{std::move(request)};
 }
 
 void Engine::LogRound(const JobEntry& entry, const v1::RoundRecord& record) {

@@ -12,6 +12,7 @@
 #include "core/rpc/chunks.h"
 #include "data/data_spec.h"
 #include "jobs/job_spec.h"
+#include "jobs/masking.h"
 
 // The engine's jobs: submission, cohorts, and what actions do.
 namespace chorale::coordinator {
@@ -27,6 +28,13 @@ bool SameBody(const v1::SignedJob& a, const v1::SignedJob& b) {
 std::optional<crypto::BlobId> StateOf(const NextModel& model) {
   if (!model.server_state.has_value()) return std::nullopt;
   return model.server_state->id();
+}
+
+void LogBlamed(const JobEntry& entry, const Blamed& blamed) {
+  for (const auto& [site, why] : blamed) {
+    log::Warning("secagg.site_at_fault",
+                 {{"job", entry.submission.id.value()}, {"site", site.value()}, {"why", why}});
+  }
 }
 
 // Whose turn was last under cyclic training.
@@ -150,28 +158,57 @@ void Engine::WorkIsDone(WorkDone done) {
   const Round* round = entry->machine.round();
   const std::uint32_t number = round == nullptr ? 0 : round->key().number.value();
 
-  JobEvent event;
   std::shared_ptr<const NextModel> model;
-  if (!done.product.ok()) {
-    const std::string why = MessageOf(done.product.status());
+  StatusOr<JobEvent> event = done.product.ok() ? EventOf(*entry, *std::move(done.product), model)
+                                               : StatusOr<JobEvent>(done.product.status());
+  if (!event.ok()) {
+    const std::string why = MessageOf(event.status());
     event = round == nullptr ? JobEvent(StartFailed{why}) : JobEvent(AggregationFailed{why});
-  } else if (auto* preparation = std::get_if<Preparation>(&*done.product)) {
-    event = RoundAggregated{.result = std::move(*preparation)};
-  } else if (auto* metrics = std::get_if<RoundMetrics>(&*done.product)) {
-    event = RoundAggregated{.result = std::move(*metrics)};
-  } else {
-    model = std::make_shared<const NextModel>(std::get<NextModel>(*std::move(done.product)));
-    event = round == nullptr ? JobEvent(JobStarted{model->model.id()})
-                             : JobEvent(RoundAggregated{.result = model->model.id(),
-                                                        .server_state = StateOf(*model),
-                                                        .converged = model->converged,
-                                                        .note = model->note});
   }
-  if (const Status stepped = Step(*entry, event); !stepped.ok()) {
+  if (const Status stepped = Step(*entry, *event); !stepped.ok()) {
     log::Error("job.result_not_taken", {{"job", done.job.value()}, {"why", MessageOf(stepped)}});
     return;
   }
   if (model != nullptr) StageModel(done.job, number, std::move(model));
+}
+
+// What a piece of work means for the job; a model it made goes into `model`.
+StatusOr<JobEvent> Engine::EventOf(JobEntry& entry, WorkProduct product,
+                                   std::shared_ptr<const NextModel>& model) {
+  const Round* round = entry.machine.round();
+  if (auto* step = std::get_if<StepOutcome>(&product)) {
+    if (round == nullptr) return Internal("a step of secure aggregation without a round");
+    LogBlamed(entry, step->blamed);
+    entry.messages = std::move(step->messages);
+    return StepDone{round->key(), std::move(step->sites)};
+  }
+  std::optional<MaskedSums> masked;
+  std::variant<Preparation, RoundMetrics, NextModel> result;
+  if (auto* unmasked = std::get_if<Unmasked>(&product)) {
+    LogBlamed(entry, unmasked->blamed);
+    entry.messages = nullptr;
+    masked = std::move(unmasked->sums);
+    result = std::move(unmasked->result);
+  } else if (auto* next = std::get_if<NextModel>(&product)) {
+    result = std::move(*next);
+  } else if (auto* preparation = std::get_if<Preparation>(&product)) {
+    result = std::move(*preparation);
+  } else {
+    result = std::get<RoundMetrics>(std::move(product));
+  }
+  if (auto* preparation = std::get_if<Preparation>(&result)) {
+    return RoundAggregated{.result = std::move(*preparation), .masked = std::move(masked)};
+  }
+  if (auto* metrics = std::get_if<RoundMetrics>(&result)) {
+    return RoundAggregated{.result = std::move(*metrics), .masked = std::move(masked)};
+  }
+  model = std::make_shared<const NextModel>(std::get<NextModel>(std::move(result)));
+  if (round == nullptr) return JobStarted{model->model.id()};
+  return RoundAggregated{.result = model->model.id(),
+                         .server_state = StateOf(*model),
+                         .converged = model->converged,
+                         .note = model->note,
+                         .masked = std::move(masked)};
 }
 
 // Keeps the model that a round made, 0 being the initial one, and lets old ones go.
@@ -211,6 +248,12 @@ bool Engine::StageCohort(JobEntry& entry, Time now) {
   std::optional<JobEvent> event;
   if (const auto* cohort = std::get_if<Cohort>(&selection)) {
     event = CohortSelected{cohort->sites};
+    if (jobs::IsMasked(entry.spec)) {
+      StatusOr<CohortSelected> begun = BeginMaskedRound(entry, cohort->sites, selecting.round);
+      event = begun.ok() ? JobEvent(*std::move(begun))
+                         : JobEvent(QuorumImpossible{"secure aggregation cannot begin: " +
+                                                     MessageOf(begun.status())});
+    }
     entry.wait_reason.clear();
   } else if (const auto* never = std::get_if<NeverEnoughSites>(&selection)) {
     event = QuorumImpossible{never->reason};
@@ -232,6 +275,9 @@ bool Engine::StageCohort(JobEntry& entry, Time now) {
 CohortRules Engine::CohortRulesOf(const JobEntry& entry) const {
   CohortRules rules{.min_reports = entry.spec.rounds().min_reports(),
                     .job_seed = entry.spec.seed()};
+  if (jobs::IsMasked(entry.spec)) {
+    rules.min_reports = std::max(rules.min_reports, secagg::kMinMembers);
+  }
   if (entry.machine.phase() != Phase::kTraining) return rules;
   rules.cohort_size = entry.spec.rounds().cohort_size();
   if (entry.spec.aggregation().has_cyclic()) {

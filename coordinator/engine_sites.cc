@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstddef>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -13,6 +14,8 @@ namespace {
 
 constexpr int kMissedHeartbeats = 3;
 constexpr std::ptrdiff_t kMaxSilentSessions = 4;  // Of one site, before their hello.
+// How a site says that it has no secrets of the session: it started again (docs/reason_codes.md).
+constexpr std::string_view kSessionLostCode = "SESSION_LOST";
 constexpr Duration kTolerableSkew = std::chrono::minutes(1);
 
 }  // namespace
@@ -71,6 +74,9 @@ void Engine::SiteIsBack(const SiteId& site, const SiteGreeting& greeting) {
   seen_[site] = {parts_.clock.WallNow(), greeting.agent_version, greeting.datasets};
   StageLastSeen(site);
   sites_changed_ = true;
+  if (std::exchange(instances_[site], greeting.instance) != greeting.instance) {
+    for (const auto& [id, entry] : jobs_) entry->without_secrets.insert(site);
+  }
   std::set<TaskId> open;
   for (const auto& [id, entry] : jobs_) {
     const Round* round = entry->machine.round();
@@ -155,6 +161,7 @@ void Engine::TaskRefused(SessionId id, const TaskId& task, const Refusal& refusa
 void Engine::ReportRefused(const OpenTask& task, const Refusal& refusal) {
   JobEntry* entry = Find(task.job);
   if (entry == nullptr) return;
+  if (refusal.code == kSessionLostCode) entry->without_secrets.insert(task.site);
   const Status stepped = Step(*entry, SiteRefused{task.round, task.site, refusal});
   if (!stepped.ok()) return;  // Answered already, or its round is closed.
   log::Warning("task.refused",
@@ -170,7 +177,7 @@ void Engine::Reported(const OpenTask& task, Report report, HeldPayload payload, 
   auto held = std::make_shared<HeldPayload>(std::move(payload));
   if (stepped.ok()) {
     batch_.kept.push_back(
-        {task.job, UpdatePrefix(task.round) + task.site.value(), report.payload, held->bytes()});
+        {task.job, UpdateName(task.round, task.site), report.payload, held->bytes()});
     reported_.emplace_back(task.id, std::move(report));
   }
   answers_.emplace_back([done = std::move(done), stepped, held](const Status& committed) {

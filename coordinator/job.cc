@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
+#include <set>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
-#include "coordinator/round_record.h"
 #include "coordinator/time_codec.h"
 #include "jobs/job_spec.h"
 
@@ -42,6 +43,58 @@ Status CheckKey(const Round& round, RoundKey key) {
   return FailedPrecondition(NameOf(key) + " is closed");
 }
 
+// Unset: the round is over.
+std::optional<RoundStep> StepAfter(RoundStep step) {
+  switch (step) {
+    case RoundStep::kAdvertiseKeys:
+      return RoundStep::kShareKeys;
+    case RoundStep::kShareKeys:
+      return RoundStep::kAcknowledgeShares;
+    case RoundStep::kAcknowledgeShares:
+      return RoundStep::kReport;
+    case RoundStep::kReport:
+      return RoundStep::kConsistencyCheck;
+    case RoundStep::kConsistencyCheck:
+      return RoundStep::kUnmasking;
+    case RoundStep::kUnmasking:
+      break;
+  }
+  return std::nullopt;
+}
+
+bool ComesAfterReport(RoundStep step) {
+  return step == RoundStep::kConsistencyCheck || step == RoundStep::kUnmasking;
+}
+
+// What sites sent and fetched in a step that reports nothing.
+void AddMessageBytes(const Round& round, Running& running) {
+  if (round.key().step == RoundStep::kReport) return;
+  for (const auto& [site, report] : round.Contributors()) {
+    running.bytes_up += report.payload.size_bytes;
+    running.bytes_down += report.bytes_down;
+  }
+}
+
+// A site whose answer the session would not take.
+Refusal NotTaken() {
+  return {.code = "SECURE_AGGREGATION_FAILED",
+          .message = "its answer does not fit the session; the coordinator's log says why"};
+}
+
+// The sites of the step that is through, as they stand: who goes on is left to the next step, but
+// for reports, which are what the round is about.
+void MergeStatuses(const Round& round, const std::set<SiteId>& goes_on, SiteStatuses& done) {
+  if (ComesAfterReport(round.key().step)) return;
+  for (const auto& [site, status] : round.sites()) {
+    const bool has_answered = std::holds_alternative<Report>(status);
+    if (goes_on.contains(site)) {
+      if (round.key().step == RoundStep::kReport) done.insert_or_assign(site, status);
+    } else {
+      done.insert_or_assign(site, has_answered ? SiteStatus(NotTaken()) : status);
+    }
+  }
+}
+
 }  // namespace
 
 JobRules RulesOf(const v1::JobSpec& spec) {
@@ -52,6 +105,7 @@ JobRules RulesOf(const v1::JobSpec& spec) {
                  .needs_preparation = jobs::NeedsPreparation(spec),
                  .uses_newton = spec.has_newton(),
                  .personalizes = spec.has_personalization()};
+  if (jobs::IsMasked(spec)) rules.masking = jobs::GroupRulesOf(spec);
   if (spec.rounds().has_early_stop()) {
     const v1::EarlyStop& stop = spec.rounds().early_stop();
     rules.early_stop = EarlyStopRules{.kind = stop.metric().kind(),
@@ -63,8 +117,9 @@ JobRules RulesOf(const v1::JobSpec& spec) {
 }
 
 bool IsPassing(const Refusal& refusal) {
-  constexpr std::string_view kPassing[] = {"BUSY",          "SITE_STOPPING",  "TASK_EXPIRED",
-                                           "TASK_REPEATED", "RESOURCE_LIMIT", "INTERNAL_ERROR"};
+  constexpr std::string_view kPassing[] = {"BUSY",          "SITE_STOPPING",       "TASK_EXPIRED",
+                                           "TASK_REPEATED", "RESOURCE_LIMIT",      "INTERNAL_ERROR",
+                                           "SESSION_LOST",  "MASKED_ROUND_REFUSED"};
   return std::find(std::begin(kPassing), std::end(kPassing), refusal.code) != std::end(kPassing);
 }
 
@@ -86,7 +141,9 @@ StatusOr<std::vector<JobAction>> Job::Step(const JobEvent& event, Time now) {
 void Job::Commit(Transition transition, Time now) {
   if (transition.record.has_value()) {
     if (transition.model.has_value()) ++num_published_;
-    consecutive_abandoned_ = transition.record->published() ? 0 : consecutive_abandoned_ + 1;
+    if (!transition.is_forgiven) {
+      consecutive_abandoned_ = transition.record->published() ? 0 : consecutive_abandoned_ + 1;
+    }
     rounds_.push_back(*std::move(transition.record));
   }
   if (transition.model.has_value()) {
@@ -97,6 +154,7 @@ void Job::Commit(Transition transition, Time now) {
   if (transition.early_stop.has_value()) early_stop_ = transition.early_stop;
   if (!transition.end_reason.empty()) end_reason_ = std::move(transition.end_reason);
   if (transition.refusal.has_value()) refusals_.insert(*std::move(transition.refusal));
+  if (transition.session_size.has_value()) session_size_ = *transition.session_size;
   state_ = std::move(transition.next);
   if (has_ended()) ended_at_ = now;
 }
@@ -127,14 +185,20 @@ StatusOr<Job::Transition> Job::On(const Queued&, const StartFailed& event, Time)
 
 StatusOr<Job::Transition> Job::On(const Selecting& state, const CohortSelected& event,
                                   Time now) const {
-  CHORALE_ASSIGN_OR_RETURN(
-      Round round,
-      Round::Create(state.round, event.sites,
-                    {.min_reports = rules_.min_reports, .deadline = rules_.deadline}, now));
-  Transition transition{.next = Running{round, state.phase}};
-  for (const RoundAction& action : round.OutstandingActions()) {
-    transition.actions.push_back(ToJobAction(round, action));
+  if (event.begins_session && !rules_.masking.has_value()) {
+    return FailedPrecondition("the job does not ask for secure aggregation");
   }
+  RoundKey key = state.round;
+  std::size_t session_size = session_size_;
+  if (event.begins_session) {
+    key.step = RoundStep::kAdvertiseKeys;
+    session_size = event.sites.size();
+  }
+  CHORALE_ASSIGN_OR_RETURN(
+      Round round, Round::Create(key, event.sites, RulesOfStep(key.step, session_size), now));
+  Transition transition =
+      Opened({.round = std::move(round), .phase = state.phase, .started_at = now});
+  transition.session_size = session_size;
   return transition;
 }
 
@@ -182,6 +246,11 @@ StatusOr<Job::Transition> Job::On(const Running& state, const RoundAggregated& e
   const auto* model = std::get_if<crypto::BlobId>(&event.result);
   const auto* preparation = std::get_if<Preparation>(&event.result);
   const auto* metrics = std::get_if<RoundMetrics>(&event.result);
+  const RoundStep last = rules_.masking.has_value() ? RoundStep::kUnmasking : RoundStep::kReport;
+  if (state.round.key().step != last || rules_.masking.has_value() != event.masked.has_value()) {
+    return FailedPrecondition("the result does not belong to this step of " +
+                              NameOf(state.round.key()));
+  }
   const bool fits = state.phase == Phase::kPreparation       ? preparation != nullptr
                     : state.phase == Phase::kPersonalization ? metrics != nullptr
                                                              : model != nullptr;
@@ -191,8 +260,13 @@ StatusOr<Job::Transition> Job::On(const Running& state, const RoundAggregated& e
   }
   Round round = state.round;
   CHORALE_RETURN_IF_ERROR(round.Step(SumReady{}, now).status());
-  v1::RoundRecord record = RecordOf(round, state.phase, now);
+  v1::RoundRecord record = RecordOf(OutcomeOf(state, round, "", now));
   record.set_reason(event.note);
+  if (event.masked.has_value()) {
+    record.set_num_examples(event.masked->num_examples);
+    record.mutable_metrics()->Assign(event.masked->metrics.begin(), event.masked->metrics.end());
+    record.set_secagg_session(event.masked->session.data(), event.masked->session.size());
+  }
   if (model != nullptr) record.set_model_digest(model->digest.data(), model->digest.size());
   if (preparation != nullptr) {
     record.mutable_statistics()->Assign(preparation->statistics.begin(),
@@ -214,6 +288,102 @@ StatusOr<Job::Transition> Job::On(const Running& state, const AggregationFailed&
   return StepRound(state, SumFailed{"the reports could not be summed: " + event.reason}, now);
 }
 
+StatusOr<Job::Transition> Job::On(const Running& state, const StepDone& event, Time now) const {
+  CHORALE_RETURN_IF_ERROR(CheckKey(state.round, event.round));
+  const std::optional<RoundStep> next = StepAfter(event.round.step);
+  if (!rules_.masking.has_value() || !next.has_value() ||
+      !std::holds_alternative<Aggregating>(state.round.state())) {
+    return FailedPrecondition("no step of secure aggregation is through in " +
+                              NameOf(state.round.key()));
+  }
+  const std::map<SiteId, Report> answered = state.round.Contributors();
+  const std::set<SiteId> goes_on(event.sites.begin(), event.sites.end());
+  for (const SiteId& site : goes_on) {
+    if (answered.contains(site)) continue;
+    return PermissionDenied("site " + site.value() + " has not answered in this step");
+  }
+  Running running{.round = state.round,
+                  .phase = state.phase,
+                  .started_at = state.started_at,
+                  .done = state.done,
+                  .bytes_up = state.bytes_up,
+                  .bytes_down = state.bytes_down};
+  AddMessageBytes(state.round, running);
+  MergeStatuses(state.round, goes_on, running.done);
+  RoundKey key = state.round.key();
+  key.step = *next;
+  CHORALE_ASSIGN_OR_RETURN(running.round,
+                           Round::Create(key, event.sites, RulesOfStep(*next, session_size_), now));
+  return Opened(std::move(running));
+}
+
+StatusOr<Job::Transition> Job::On(const Running& state, const SessionLost& event, Time now) const {
+  if (!rules_.masking.has_value()) {
+    return FailedPrecondition("the job has no session of secure aggregation");
+  }
+  const RoundKey key = state.round.key();
+  Transition transition = Recorded(Select({key.number, key.attempt + 1}, state.phase, now), key,
+                                   RecordOf(OutcomeOf(state, state.round, event.reason, now)));
+  transition.actions.insert(transition.actions.begin(), CloseTasks{key});
+  transition.session_size = 0;
+  transition.is_forgiven = true;
+  return transition;
+}
+
+// ---------------------------------------------------------------------------- steps
+
+Job::Transition Job::Opened(Running running) {
+  Transition transition;
+  for (const RoundAction& action : running.round.OutstandingActions()) {
+    transition.actions.push_back(ToJobAction(running.round, action));
+  }
+  transition.next = std::move(running);
+  return transition;
+}
+
+// Every step of secure aggregation but the report takes a moment's work: it has a fifth of the
+// round's deadline.
+RoundRules Job::RulesOfStep(RoundStep step, std::size_t session_size) const {
+  constexpr int kShareOfMessages = 5;
+  constexpr Duration kLeastDeadline = std::chrono::seconds(1);
+  RoundRules rules{.min_reports = rules_.min_reports, .deadline = rules_.deadline};
+  if (!rules_.masking.has_value()) return rules;
+  const secagg::GroupParameters group =
+      jobs::GroupOf(*rules_.masking, static_cast<std::uint32_t>(session_size));
+  rules.min_reports = ComesAfterReport(step)
+                          ? group.threshold
+                          : std::max({rules_.min_reports, group.threshold, group.min_group});
+  if (step != RoundStep::kReport) {
+    rules.deadline = std::max(kLeastDeadline, rules_.deadline / kShareOfMessages);
+  }
+  return rules;
+}
+
+RoundOutcome Job::OutcomeOf(const Running& state, const Round& round, std::string abandoned_for,
+                            Time now) const {
+  RoundOutcome outcome{.key = round.key(),
+                       .phase = state.phase,
+                       .started_at = state.started_at,
+                       .ended_at = now,
+                       .abandoned_for = std::move(abandoned_for),
+                       .sites = state.done,
+                       .bytes_up = state.bytes_up,
+                       .bytes_down = state.bytes_down};
+  if (ComesAfterReport(round.key().step)) {
+    Running messages = state;
+    AddMessageBytes(round, messages);
+    outcome.bytes_up = messages.bytes_up;
+    outcome.bytes_down = messages.bytes_down;
+  } else {
+    for (const auto& [site, status] : round.sites()) outcome.sites.insert_or_assign(site, status);
+  }
+  if (!outcome.abandoned_for.empty() && round.key().step != RoundStep::kReport) {
+    outcome.abandoned_for =
+        std::string("in step ") + NameOf(round.key().step) + ": " + outcome.abandoned_for;
+  }
+  return outcome;
+}
+
 StatusOr<Job::Transition> Job::StepRound(const Running& state, const RoundEvent& event,
                                          Time now) const {
   Round round = state.round;
@@ -225,11 +395,13 @@ StatusOr<Job::Transition> Job::StepRound(const Running& state, const RoundEvent&
   if (was_collecting && !is_collecting) actions.emplace_back(CloseTasks{round.key()});
 
   if (!std::holds_alternative<Abandoned>(round.state())) {
-    return Transition{.next = Running{std::move(round), state.phase},
-                      .actions = std::move(actions)};
+    Running running = state;
+    running.round = std::move(round);
+    return Transition{.next = std::move(running), .actions = std::move(actions)};
   }
+  const std::string& reason = std::get<Abandoned>(round.state()).reason;
   Transition transition =
-      AfterAbandoned(round.key(), state.phase, RecordOf(round, state.phase, now), now);
+      AfterAbandoned(round.key(), state.phase, RecordOf(OutcomeOf(state, round, reason, now)), now);
   transition.actions.insert(transition.actions.begin(), actions.begin(), actions.end());
   return transition;
 }
@@ -328,6 +500,26 @@ Job::Transition Job::Fail(std::string reason) const {
 const Round* Job::round() const {
   const auto* running = std::get_if<Running>(&state_);
   return running == nullptr ? nullptr : &running->round;
+}
+
+std::map<SiteId, Report> Job::Contributors() const {
+  const auto* running = std::get_if<Running>(&state_);
+  if (running == nullptr) return {};
+  if (!ComesAfterReport(running->round.key().step)) return running->round.Contributors();
+  std::map<SiteId, Report> contributors;
+  for (const auto& [site, status] : running->done) {
+    if (const auto* report = std::get_if<Report>(&status)) contributors.emplace(site, *report);
+  }
+  return contributors;
+}
+
+std::size_t Job::cohort_size() const {
+  const auto* running = std::get_if<Running>(&state_);
+  if (running == nullptr) return 0;
+  std::set<SiteId> sites;
+  for (const auto& [site, status] : running->round.sites()) sites.insert(site);
+  for (const auto& [site, status] : running->done) sites.insert(site);
+  return sites.size();
 }
 
 std::optional<Phase> Job::phase() const {

@@ -11,10 +11,12 @@
 #include "chorale/v1/jobs.pb.h"
 #include "coordinator/early_stop.h"
 #include "coordinator/round.h"
+#include "coordinator/round_record.h"
 #include "core/crypto/blob_digest.h"
 #include "core/ids.h"
 #include "core/status.h"
 #include "core/time.h"
+#include "jobs/masking.h"
 
 namespace chorale::coordinator {
 
@@ -28,6 +30,7 @@ struct JobRules {
   bool uses_newton = false;  // Rounds 1 to num_rounds are steps of Newton's method.
   bool personalizes = false;
   std::optional<EarlyStopRules> early_stop = {};
+  std::optional<jobs::GroupRules> masking = {};  // Unset: reports are seen one by one.
 };
 [[nodiscard]] JobRules RulesOf(const v1::JobSpec& spec);
 
@@ -44,6 +47,13 @@ struct Preparation {
   std::vector<v1::ColumnStatistics> statistics = {};  // Numeric and categorical features, in order.
 };
 
+// What single reports do not say under secure aggregation.
+struct MaskedSums {
+  std::uint64_t num_examples = 0;
+  RoundMetrics metrics = {};  // Over all contributors.
+  crypto::Digest session{};
+};
+
 // ---------------------------------------------------------------------------- events (v1::JobEvent
 // is their codec)
 
@@ -54,7 +64,8 @@ struct StartFailed {
   std::string reason;
 };
 struct CohortSelected {
-  std::vector<SiteId> sites;  // Sorted.
+  std::vector<SiteId> sites;    // Sorted.
+  bool begins_session = false;  // Of secure aggregation: the sites exchange keys first.
 };
 struct NoCohort {
   std::string reason;
@@ -83,9 +94,10 @@ struct RoundAggregated {
   // The next model; of a preparation and of a personalization round, what it is for.
   std::variant<crypto::BlobId, Preparation, RoundMetrics> result;
   std::optional<crypto::BlobId> server_state =
-      {};                      // With a model: what the next round needs of it.
-  std::string converged = {};  // With a model: why no further round is needed.
-  std::string note = {};       // For people: what they should know of the round.
+      {};                                 // With a model: what the next round needs of it.
+  std::string converged = {};             // With a model: why no further round is needed.
+  std::string note = {};                  // For people: what they should know of the round.
+  std::optional<MaskedSums> masked = {};  // Of a masked round.
 };
 struct AggregationFailed {
   std::string reason;
@@ -93,9 +105,19 @@ struct AggregationFailed {
 struct CancelRequested {
   ResearcherId by;
 };
-using JobEvent = std::variant<JobStarted, StartFailed, CohortSelected, NoCohort, QuorumImpossible,
-                              SiteReported, SiteRefused, SiteDropped, SiteReturned, DeadlinePassed,
-                              RoundAggregated, AggregationFailed, CancelRequested>;
+// A step of secure aggregation is through; these sites take part in the next one.
+struct StepDone {
+  RoundKey round;
+  std::vector<SiteId> sites;  // Sorted.
+};
+// The coordinator does not have the session of the round under way any more: it started again.
+struct SessionLost {
+  std::string reason;
+};
+using JobEvent =
+    std::variant<JobStarted, StartFailed, CohortSelected, NoCohort, QuorumImpossible, SiteReported,
+                 SiteRefused, SiteDropped, SiteReturned, DeadlinePassed, RoundAggregated,
+                 AggregationFailed, CancelRequested, StepDone, SessionLost>;
 
 // ---------------------------------------------------------------------------- actions
 
@@ -114,7 +136,8 @@ struct Dispatch {
   Time report_deadline;
   friend bool operator==(const Dispatch&, const Dispatch&) = default;
 };
-// Sum the reports of the running round, then tell RoundAggregated or AggregationFailed.
+// Make of the reports what comes next, then tell RoundAggregated or AggregationFailed; in a step of
+// secure aggregation before the last, StepDone or AggregationFailed.
 struct Aggregate {
   RoundKey round;
   friend bool operator==(const Aggregate&, const Aggregate&) = default;
@@ -152,8 +175,13 @@ struct Selecting {
   Time deadline;
 };
 struct Running {
-  Round round;
+  Round round;  // Of the present step.
   Phase phase;
+  Time started_at;         // Of the round's first step.
+  SiteStatuses done = {};  // Of sites that are no part of the present step, or have reported.
+  // Of messages that are no reports.
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
 };
 struct Completed {
   std::string reason;  // Of an early end; empty: every round was run.
@@ -170,7 +198,9 @@ using JobMachineState = std::variant<Queued, Selecting, Running, Completed, Fail
 //   Queued → Selecting ⇄ Running → Completed | Failed | CancelledBy
 // Round 0, if the rules ask for it, prepares; rounds 1 to num_rounds train or are steps of Newton's
 // method, and end before that when the solution converged or a metric stops getting better; one
-// more, if the rules ask for it, personalizes. Replaying the same events gives the same state and
+// more, if the rules ask for it, personalizes. Under secure aggregation a round is a Round for each
+// step, in the order of RoundStep's comment; who falls out before the report is no contributor, who
+// falls out after it is. Replaying the same events gives the same state and
 // actions. Not thread-safe: the driver owns it.
 class Job {
  public:
@@ -203,6 +233,9 @@ class Job {
   [[nodiscard]] const std::optional<crypto::BlobId>& server_state() const { return server_state_; }
   [[nodiscard]] const Moments& moments() const { return moments_; }
   [[nodiscard]] std::optional<Time> ended_at() const { return ended_at_; }
+  // Of the running round, whatever its step: whose reports count so far; and how many were asked.
+  [[nodiscard]] std::map<SiteId, Report> Contributors() const;
+  [[nodiscard]] std::size_t cohort_size() const;
 
  private:
   // Everything a step changes, so that a failed one changes nothing.
@@ -216,6 +249,8 @@ class Job {
     std::optional<EarlyStop> early_stop = {};
     std::string end_reason = {};  // Of an early end that a personalization round still follows.
     std::optional<std::pair<SiteId, Refusal>> refusal = {};
+    std::optional<std::size_t> session_size = {};
+    bool is_forgiven = false;  // The abandoned round was nobody's fault: it does not count.
   };
 
   [[nodiscard]] StatusOr<Transition> On(const Queued& state, const JobStarted& event,
@@ -242,11 +277,21 @@ class Job {
                                         Time now) const;
   [[nodiscard]] StatusOr<Transition> On(const Running& state, const AggregationFailed& event,
                                         Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const StepDone& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const SessionLost& event,
+                                        Time now) const;
   template <typename State, typename Event>
   [[nodiscard]] StatusOr<Transition> On(const State& state, const Event& event, Time now) const;
   // Cancelling means the same in every state but the ended ones.
   [[nodiscard]] StatusOr<Transition> Cancel(const CancelRequested& event, Time now) const;
 
+  // Asks every site of the step.
+  [[nodiscard]] static Transition Opened(Running running);
+  [[nodiscard]] RoundRules RulesOfStep(RoundStep step, std::size_t session_size) const;
+  // What the round has come to with its present step. Empty `abandoned_for`: published.
+  [[nodiscard]] RoundOutcome OutcomeOf(const Running& state, const Round& round,
+                                       std::string abandoned_for, Time now) const;
   // Steps a copy of the round and follows where it led.
   [[nodiscard]] StatusOr<Transition> StepRound(const Running& state, const RoundEvent& event,
                                                Time now) const;
@@ -280,6 +325,8 @@ class Job {
   std::string end_reason_;
   std::uint32_t num_published_ = 0;
   std::uint32_t consecutive_abandoned_ = 0;
+  std::size_t session_size_ =
+      0;  // Sites that the present session of secure aggregation began with.
   std::optional<Time> ended_at_;
 };
 

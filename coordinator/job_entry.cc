@@ -8,6 +8,8 @@
 #include "coordinator/metric_sums.h"
 #include "coordinator/round_record.h"
 #include "coordinator/time_codec.h"
+#include "core/bytes.h"
+#include "core/crypto/digest.h"
 #include "core/rpc/chunks.h"
 #include "data/preparation.h"
 #include "jobs/job_spec.h"
@@ -71,6 +73,46 @@ void WriteMoments(const JobEntry& entry, SpecificTask& task) {
 
 bool UsesControlVariates(const JobEntry& entry) { return entry.spec.training().has_scaffold(); }
 
+// REQUIRES: a step of secure aggregation.
+void WriteStep(RoundStep step, v1::BlobDescriptor message, v1::Task& task) {
+  switch (step) {
+    case RoundStep::kAdvertiseKeys:
+      *task.mutable_advertise_keys()->mutable_manifest() = std::move(message);
+      break;
+    case RoundStep::kShareKeys:
+      *task.mutable_share_keys()->mutable_directory() = std::move(message);
+      break;
+    case RoundStep::kAcknowledgeShares:
+      *task.mutable_acknowledge_shares()->mutable_delivery() = std::move(message);
+      break;
+    case RoundStep::kConsistencyCheck:
+      *task.mutable_consistency_check()->mutable_survivors() = std::move(message);
+      break;
+    case RoundStep::kUnmasking:
+      *task.mutable_unmasking()->mutable_signatures() = std::move(message);
+      break;
+    case RoundStep::kReport:
+      break;
+  }
+}
+
+std::uint64_t MaxBytesOf(RoundStep step) {
+  switch (step) {
+    case RoundStep::kAdvertiseKeys:
+      return secagg::MaxBytes(secagg::MessageKind::kAdvertiseKeys);
+    case RoundStep::kShareKeys:
+      return secagg::MaxBytes(secagg::MessageKind::kShareKeys);
+    case RoundStep::kAcknowledgeShares:
+      return secagg::MaxBytes(secagg::MessageKind::kShareKeysAck);
+    case RoundStep::kConsistencyCheck:
+      return secagg::MaxBytes(secagg::MessageKind::kConsistencySignature);
+    case RoundStep::kUnmasking:
+    case RoundStep::kReport:
+      break;
+  }
+  return secagg::MaxBytes(secagg::MessageKind::kUnmasking);
+}
+
 }  // namespace
 
 StatusOr<JobEntry> MakeEntry(StoredSubmission submission, const std::vector<v1::JobEvent>& events) {
@@ -116,6 +158,51 @@ std::string UpdatePrefix(RoundKey round) {
          "/";
 }
 
+std::string UpdateName(RoundKey round, const SiteId& site) {
+  const std::string step = SlugOf(round.step);
+  return UpdatePrefix(round) + (step.empty() ? "" : step + "/") + site.value();
+}
+
+jobs::MaskedKind MaskedKindOf(Phase phase) {
+  switch (phase) {
+    case Phase::kPreparation:
+      return jobs::MaskedKind::kPreparation;
+    case Phase::kNewton:
+      return jobs::MaskedKind::kNewtonSums;
+    case Phase::kPersonalization:
+      return jobs::MaskedKind::kPersonalMetrics;
+    case Phase::kTraining:
+      break;
+  }
+  return jobs::MaskedKind::kUpdate;
+}
+
+StatusOr<jobs::MaskedLayout> MaskedLayoutOf(const JobEntry& entry, std::uint32_t num_members) {
+  return jobs::MaskedLayout::Create(entry.spec, MaskedKindOf(*entry.machine.phase()),
+                                    entry.layout.num_parameters(), num_members);
+}
+
+// The report's own deadline, and less than as much for the two steps behind it.
+Duration MaskedRoundTime(const JobEntry& entry) { return 2 * entry.machine.rules().deadline; }
+
+RoundOpening OpeningOf(const JobEntry& entry, RoundNumber round, const jobs::MaskedLayout& layout) {
+  const Phase phase = *entry.machine.phase();
+  jobs::MaskedTask task{.job = crypto::Sha256(AsBytes(entry.submission.envelope.spec())),
+                        .kind = MaskedKindOf(phase),
+                        .round = round.value()};
+  RoundOpening opening{.encoding = layout.digest(), .vector_bytes = layout.vector().size_bytes()};
+  if (phase != Phase::kPreparation) {
+    opening.model = entry.machine.model()->digest;
+    task.moments = entry.machine.moments();
+  }
+  if (phase == Phase::kTraining && UsesControlVariates(entry) &&
+      entry.machine.server_state().has_value()) {
+    task.control_variate = entry.machine.server_state()->digest;
+  }
+  opening.task = jobs::DigestOf(task);
+  return opening;
+}
+
 std::string ModelPrefix(std::uint32_t round) { return "model/" + std::to_string(round) + "/"; }
 
 v1::Task MakeTask(const JobEntry& entry, const Dispatch& dispatch) {
@@ -125,6 +212,14 @@ v1::Task MakeTask(const JobEntry& entry, const Dispatch& dispatch) {
   task.set_round(dispatch.round.number.value());
   *task.mutable_job() = entry.submission.envelope;
   *task.mutable_report_deadline() = ToProto(dispatch.report_deadline);
+  if (dispatch.round.step != RoundStep::kReport) {
+    WriteStep(dispatch.round.step, rpc::ToProto(entry.messages->blobs.at(dispatch.site)), task);
+    if (task.has_advertise_keys()) {
+      task.mutable_advertise_keys()->set_coordinator_certificate(entry.messages->certificate);
+    }
+    return task;
+  }
+  if (entry.messages != nullptr) task.set_round_start(entry.messages->round_start);
   const v1::BlobDescriptor model = rpc::ToProto(*entry.machine.model());
   switch (*entry.machine.phase()) {
     case Phase::kPreparation:
@@ -157,6 +252,17 @@ OpenTask MakeOpenTask(const JobEntry& entry, const SiteId& site) {
                 .round = round.key(),
                 .site = site,
                 .phase = *entry.machine.phase()};
+  if (const auto status = round.sites().find(site); status != round.sites().end()) {
+    if (const auto* report = std::get_if<Report>(&status->second)) task.report = *report;
+  }
+  if (round.key().step != RoundStep::kReport) {
+    task.payload_bytes = MaxBytesOf(round.key().step);
+    if (entry.messages != nullptr) {
+      const auto message = entry.messages->blobs.find(site);
+      if (message != entry.messages->blobs.end()) task.blobs = {message->second};
+    }
+    return task;
+  }
   const v1::TrainingSpec& training = entry.spec.training();
   switch (task.phase) {
     case Phase::kPreparation:
@@ -185,9 +291,12 @@ OpenTask MakeOpenTask(const JobEntry& entry, const SiteId& site) {
       task.blobs = {*entry.machine.model()};
       break;
   }
-  const auto status = round.sites().find(site);
-  if (status != round.sites().end()) {
-    if (const auto* report = std::get_if<Report>(&status->second)) task.report = *report;
+  if (entry.exchange != nullptr) {
+    task.is_masked = true;
+    // The layout could be made before, when the round was opened.
+    if (const auto layout = MaskedLayoutOf(entry, entry.exchange->num_members()); layout.ok()) {
+      task.payload_bytes = layout->vector().size_bytes();
+    }
   }
   return task;
 }

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,12 +11,15 @@
 #include "chorale/v1/federation.pb.h"
 #include "chorale/v1/jobs.pb.h"
 #include "chorale/v1/storage.pb.h"
+#include "coordinator/exchange.h"
 #include "coordinator/job.h"
+#include "coordinator/payload_store.h"
 #include "coordinator/store.h"
 #include "coordinator/task_table.h"
 #include "core/crypto/digest.h"
 #include "core/parameters.h"
 #include "core/status.h"
+#include "jobs/masking.h"
 
 namespace chorale::coordinator {
 
@@ -28,6 +33,14 @@ class JobWatcher {
   virtual void Close(const Status& why) = 0;
 };
 
+// What the sites of a step of secure aggregation are told, beside the task itself.
+struct StepMessages {
+  std::map<SiteId, crypto::BlobId> blobs = {};
+  std::vector<HeldPayload> held = {};  // The blobs.
+  std::string round_start = {};        // Of the report step: a SignedMessage of RoundStart.
+  std::string certificate = {};        // Of the first step: the coordinator's, PEM.
+};
+
 // A job with everything that its rounds need. Belongs to the engine's thread.
 struct JobEntry {
   StoredSubmission submission;
@@ -35,9 +48,13 @@ struct JobEntry {
   ParameterLayout layout;
   crypto::Digest graph_digest;  // Of the model.
   Job machine;
-  bool is_active = false;                                  // Has one of the places of running jobs.
-  bool has_work = false;                                   // The worker is at it.
-  std::string wait_reason;                                 // While Queued or Selecting.
+  bool is_active = false;   // Has one of the places of running jobs.
+  bool has_work = false;    // The worker is at it.
+  std::string wait_reason;  // While Queued or Selecting.
+  // The session of secure aggregation, if there is one: the worker's while has_work.
+  std::shared_ptr<Exchange> exchange = {};
+  std::shared_ptr<const StepMessages> messages = {};  // Of the present step.
+  std::set<SiteId> without_secrets = {};  // Members that do not have the session any more.
   std::vector<std::shared_ptr<JobWatcher>> watchers = {};  // Shared with the calls that serve them.
 };
 
@@ -52,8 +69,22 @@ struct JobEntry {
 // The job as people see it; a reason whenever it waits, failed or was cancelled.
 [[nodiscard]] v1::JobSummary SummaryOf(const JobEntry& entry);
 
-// "update/<round>/<attempt>/": where a round's payloads stand among the job's blobs.
+// "update/<round>/<attempt>/": where a round's payloads stand among the job's blobs, those of all
+// its steps.
 [[nodiscard]] std::string UpdatePrefix(RoundKey round);
+// Where one site's payload of one step stands below it.
+[[nodiscard]] std::string UpdateName(RoundKey round, const SiteId& site);
+// What the reports of a phase hold.
+[[nodiscard]] jobs::MaskedKind MaskedKindOf(Phase phase);
+// How the present phase's reports are summed, for a session of so many members. REQUIRES: a phase.
+[[nodiscard]] StatusOr<jobs::MaskedLayout> MaskedLayoutOf(const JobEntry& entry,
+                                                          std::uint32_t num_members);
+// Of a masked round, from the report on: what its last step may take at most.
+[[nodiscard]] Duration MaskedRoundTime(const JobEntry& entry);
+// Of the present phase's rounds: model, task, encoding and size; sites and deadline are the
+// caller's. REQUIRES: a phase.
+[[nodiscard]] RoundOpening OpeningOf(const JobEntry& entry, RoundNumber round,
+                                     const jobs::MaskedLayout& layout);
 // "model/<round>/": where the model that a round published stands ("global"), and what it left for
 // the next round ("state"); 0 is the initial one.
 [[nodiscard]] std::string ModelPrefix(std::uint32_t round);

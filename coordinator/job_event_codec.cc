@@ -5,6 +5,8 @@
 #include <variant>
 
 #include "coordinator/time_codec.h"
+#include "core/bytes.h"
+#include "core/crypto/digest.h"
 #include "core/rpc/chunks.h"
 
 namespace chorale::coordinator {
@@ -19,6 +21,7 @@ void Write(const StartFailed& event, v1::JobEvent& out) {
 void Write(const CohortSelected& event, v1::JobEvent& out) {
   v1::CohortSelected& cohort = *out.mutable_cohort_selected();
   for (const SiteId& site : event.sites) cohort.add_sites(site.value());
+  cohort.set_begins_session(event.begins_session);
 }
 void Write(const NoCohort& event, v1::JobEvent& out) {
   out.mutable_no_cohort()->set_reason(event.reason);
@@ -35,12 +38,15 @@ void Write(const SiteReported& event, v1::JobEvent& out) {
   reported.set_num_examples(event.report.num_examples);
   for (const v1::MetricValue& metric : event.report.metrics) *reported.add_metrics() = metric;
   reported.set_bytes_down(event.report.bytes_down);
+  reported.set_step(static_cast<std::uint32_t>(event.round.step));
+  reported.set_masked_input(event.report.masked_input);
 }
 void Write(const SiteRefused& event, v1::JobEvent& out) {
   v1::SiteRefusedTask& refused = *out.mutable_site_refused();
   refused.set_site(event.site.value());
   refused.set_round(event.round.number.value());
   refused.set_attempt(event.round.attempt);
+  refused.set_step(static_cast<std::uint32_t>(event.round.step));
   refused.set_code(event.refusal.code);
   refused.set_message(event.refusal.message);
 }
@@ -69,6 +75,12 @@ void Write(const RoundAggregated& event, v1::JobEvent& out) {
   }
   aggregated.set_converged(event.converged);
   aggregated.set_note(event.note);
+  if (event.masked.has_value()) {
+    v1::MaskedSums& masked = *aggregated.mutable_masked();
+    masked.set_num_examples(event.masked->num_examples);
+    masked.mutable_metrics()->Assign(event.masked->metrics.begin(), event.masked->metrics.end());
+    masked.set_session(ToString(event.masked->session));
+  }
 }
 void Write(const AggregationFailed& event, v1::JobEvent& out) {
   out.mutable_aggregation_failed()->set_reason(event.reason);
@@ -76,15 +88,37 @@ void Write(const AggregationFailed& event, v1::JobEvent& out) {
 void Write(const CancelRequested& event, v1::JobEvent& out) {
   out.mutable_cancel_requested()->set_researcher(event.by.value());
 }
+void Write(const StepDone& event, v1::JobEvent& out) {
+  v1::StepDone& done = *out.mutable_step_done();
+  done.set_round(event.round.number.value());
+  done.set_attempt(event.round.attempt);
+  done.set_step(static_cast<std::uint32_t>(event.round.step));
+  for (const SiteId& site : event.sites) done.add_sites(site.value());
+}
+void Write(const SessionLost& event, v1::JobEvent& out) {
+  out.mutable_session_lost()->set_reason(event.reason);
+}
+
+// Of any stored event that names one.
+template <typename Event>
+StatusOr<RoundKey> KeyOf(const Event& event) {
+  if (event.step() > static_cast<std::uint32_t>(RoundStep::kUnmasking)) {
+    return DataLoss("a stored event is of no step that this version knows");
+  }
+  return RoundKey{RoundNumber(event.round()), event.attempt(),
+                  static_cast<RoundStep>(event.step())};
+}
 
 StatusOr<JobEvent> Read(const v1::SiteReported& reported) {
   CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId payload, rpc::FromProto(reported.payload()));
-  return SiteReported{.round = {RoundNumber(reported.round()), reported.attempt()},
+  CHORALE_ASSIGN_OR_RETURN(const RoundKey round, KeyOf(reported));
+  return SiteReported{.round = round,
                       .site = SiteId(reported.site()),
                       .report = {.payload = payload,
                                  .num_examples = reported.num_examples(),
                                  .metrics = {reported.metrics().begin(), reported.metrics().end()},
-                                 .bytes_down = reported.bytes_down()}};
+                                 .bytes_down = reported.bytes_down(),
+                                 .masked_input = reported.masked_input()}};
 }
 
 StatusOr<JobEvent> Read(const v1::RoundAggregated& aggregated) {
@@ -92,6 +126,13 @@ StatusOr<JobEvent> Read(const v1::RoundAggregated& aggregated) {
       .result = {}, .converged = aggregated.converged(), .note = aggregated.note()};
   if (aggregated.has_server_state()) {
     CHORALE_ASSIGN_OR_RETURN(event.server_state, rpc::FromProto(aggregated.server_state()));
+  }
+  if (aggregated.has_masked()) {
+    const v1::MaskedSums& masked = aggregated.masked();
+    event.masked = MaskedSums{.num_examples = masked.num_examples(),
+                              .metrics = {masked.metrics().begin(), masked.metrics().end()}};
+    CHORALE_ASSIGN_OR_RETURN(event.masked->session,
+                             crypto::DigestFromBytes(AsBytes(masked.session())));
   }
   switch (aggregated.result_case()) {
     case v1::RoundAggregated::kModel: {
@@ -127,17 +168,19 @@ StatusOr<JobEvent> Read(const v1::JobEvent& event) {
       for (const std::string& site : event.cohort_selected().sites()) {
         selected.sites.emplace_back(site);
       }
+      selected.begins_session = event.cohort_selected().begins_session();
       return selected;
     }
     case v1::JobEvent::kNoCohort:
       return NoCohort{event.no_cohort().reason()};
     case v1::JobEvent::kSiteReported:
       return Read(event.site_reported());
-    case v1::JobEvent::kSiteRefused:
-      return SiteRefused{
-          .round = {RoundNumber(event.site_refused().round()), event.site_refused().attempt()},
-          .site = SiteId(event.site_refused().site()),
-          .refusal = {event.site_refused().code(), event.site_refused().message()}};
+    case v1::JobEvent::kSiteRefused: {
+      CHORALE_ASSIGN_OR_RETURN(const RoundKey round, KeyOf(event.site_refused()));
+      return SiteRefused{.round = round,
+                         .site = SiteId(event.site_refused().site()),
+                         .refusal = {event.site_refused().code(), event.site_refused().message()}};
+    }
     case v1::JobEvent::kSiteDropped:
       return SiteDropped{SiteId(event.site_dropped().site())};
     case v1::JobEvent::kSiteReturned:
@@ -154,6 +197,14 @@ StatusOr<JobEvent> Read(const v1::JobEvent& event) {
       return StartFailed{event.start_failed().reason()};
     case v1::JobEvent::kQuorumImpossible:
       return QuorumImpossible{event.quorum_impossible().reason()};
+    case v1::JobEvent::kStepDone: {
+      CHORALE_ASSIGN_OR_RETURN(const RoundKey round, KeyOf(event.step_done()));
+      StepDone done{.round = round, .sites = {}};
+      for (const std::string& site : event.step_done().sites()) done.sites.emplace_back(site);
+      return done;
+    }
+    case v1::JobEvent::kSessionLost:
+      return SessionLost{event.session_lost().reason()};
     case v1::JobEvent::EVENT_NOT_SET:
       break;
   }

@@ -32,9 +32,11 @@ StatusOr<std::unique_ptr<Members>> Members::Open(const std::filesystem::path& ro
   std::unique_ptr<Members> members(new Members(roster_path, root));
   // The stamp first: a change while reading is then seen as one.
   CHORALE_ASSIGN_OR_RETURN(members->stamp_, members->Stamp());
-  CHORALE_ASSIGN_OR_RETURN(identity::Roster roster, members->Read());
-  CHORALE_RETURN_IF_ERROR(Annotate(CheckVersion(roster, least_version), roster_path.string()));
-  members->roster_ = std::make_shared<const identity::Roster>(std::move(roster));
+  CHORALE_ASSIGN_OR_RETURN(Loaded loaded, members->Read());
+  CHORALE_RETURN_IF_ERROR(
+      Annotate(CheckVersion(loaded.roster, least_version), roster_path.string()));
+  members->roster_ = std::make_shared<const identity::Roster>(std::move(loaded.roster));
+  members->roster_file_ = std::move(loaded.file);
   return members;
 }
 
@@ -46,11 +48,11 @@ StatusOr<Members::FileStamp> Members::Stamp() const {
   return stamp;
 }
 
-StatusOr<identity::Roster> Members::Read() const {
-  CHORALE_ASSIGN_OR_RETURN(const std::string file, storage::ReadFile(path_, kMaxRosterBytes));
+StatusOr<Members::Loaded> Members::Read() const {
+  CHORALE_ASSIGN_OR_RETURN(std::string file, storage::ReadFile(path_, kMaxRosterBytes));
   StatusOr<identity::Roster> roster = identity::Roster::Parse(file, root_);
   if (!roster.ok()) return Annotate(roster.status(), path_.string());
-  return roster;
+  return Loaded{*std::move(roster), std::move(file)};
 }
 
 void Members::Refresh() {
@@ -59,15 +61,16 @@ void Members::Refresh() {
   if (stamp.ok() && *stamp == stamp_) return;
   if (!stamp.ok() && !stamp_.has_value()) return;  // Still away; said before.
   stamp_ = stamp.ok() ? std::optional(*stamp) : std::nullopt;
-  StatusOr<identity::Roster> roster =
-      stamp.ok() ? Read() : StatusOr<identity::Roster>(stamp.status());
-  const Status usable = roster.ok() ? CheckVersion(*roster, roster_->version()) : roster.status();
+  StatusOr<Loaded> loaded = stamp.ok() ? Read() : StatusOr<Loaded>(stamp.status());
+  const Status usable =
+      loaded.ok() ? CheckVersion(loaded->roster, roster_->version()) : loaded.status();
   if (!usable.ok()) {
     log::Error("roster.not_taken",
                {{"why", MessageOf(usable)}, {"version_in_force", roster_->version()}});
     return;
   }
-  roster_ = std::make_shared<const identity::Roster>(*std::move(roster));
+  roster_ = std::make_shared<const identity::Roster>(std::move(loaded->roster));
+  roster_file_ = std::move(loaded->file);
   known_.clear();
   log::Info("roster.taken", {{"version", roster_->version()}, {"sites", roster_->sites().size()}});
 }
@@ -93,6 +96,11 @@ StatusOr<identity::Party> Members::Authenticate(const crypto::Certificate& certi
 std::shared_ptr<const identity::Roster> Members::roster() const {
   const std::scoped_lock lock(mutex_);
   return roster_;
+}
+
+std::string Members::roster_file() const {
+  const std::scoped_lock lock(mutex_);
+  return roster_file_;
 }
 
 }  // namespace chorale::coordinator

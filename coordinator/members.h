@@ -36,6 +36,8 @@ class Members {
 
   // shared_ptr: callers go on with the roster they took while a newer one takes its place.
   [[nodiscard]] std::shared_ptr<const identity::Roster> roster() const;
+  // The file that it was read from.
+  [[nodiscard]] std::string roster_file() const;
 
  private:
   struct FileStamp {
@@ -52,13 +54,19 @@ class Members {
 
   Members(std::filesystem::path path, const crypto::Certificate& root);
   [[nodiscard]] StatusOr<FileStamp> Stamp() const;
-  [[nodiscard]] StatusOr<identity::Roster> Read() const;
+  // A roster and the file that says so.
+  struct Loaded {
+    identity::Roster roster;
+    std::string file;
+  };
+  [[nodiscard]] StatusOr<Loaded> Read() const;
 
   const std::filesystem::path path_;
   const crypto::Certificate root_;
   mutable std::mutex mutex_;  // Guards everything below.
   std::optional<FileStamp> stamp_;
   std::shared_ptr<const identity::Roster> roster_;
+  std::string roster_file_;
   std::map<crypto::Digest, Known> known_;  // By fingerprint; of this roster only.
 };
 

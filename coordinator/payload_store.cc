@@ -201,4 +201,15 @@ void PayloadStore::RemoveIfUnused(const crypto::BlobId& id) {
   }
 }
 
+StatusOr<HeldPayload> Write(PayloadStore& payloads, ByteSpan bytes,
+                            const std::atomic<bool>* cancelled) {
+  CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, payloads.Create(bytes.size()));
+  for (std::uint64_t i = 0; i < NumChunks(bytes.size()); ++i) {
+    if (cancelled != nullptr && *cancelled) return Cancelled("writing a payload was interrupted");
+    const ChunkRange range = ChunkAt(bytes.size(), i);
+    CHORALE_RETURN_IF_ERROR(writer.Append(bytes.subspan(range.offset_bytes, range.size_bytes)));
+  }
+  return std::move(writer).Commit();
+}
+
 }  // namespace chorale::coordinator

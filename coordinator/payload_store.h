@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -135,5 +136,10 @@ class PayloadStore {
   std::map<crypto::Digest, Entry> entries_;
   storage::BlobStore files_;
 };
+
+// Writes all of `bytes`. RESOURCE_EXHAUSTED: disk full. CANCELLED, where `cancelled` is given and
+// becomes true meanwhile.
+[[nodiscard]] StatusOr<HeldPayload> Write(PayloadStore& payloads, ByteSpan bytes,
+                                          const std::atomic<bool>* cancelled = nullptr);
 
 }  // namespace chorale::coordinator

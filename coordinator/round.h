@@ -16,10 +16,23 @@
 
 namespace chorale::coordinator {
 
-// Which round, and which try at it: an abandoned round is tried again under the next attempt.
+// What sites are asked within a round. Without secure aggregation that is their report and no more.
+// With it the report is masked and two steps follow; three come before it where a session begins.
+enum class RoundStep : std::uint8_t {
+  kReport = 0,
+  kAdvertiseKeys = 1,
+  kShareKeys = 2,
+  kAcknowledgeShares = 3,
+  kConsistencyCheck = 4,
+  kUnmasking = 5,
+};
+
+// Which round, which try at it, and what is asked in it: an abandoned round is tried again under
+// the next attempt.
 struct RoundKey {
   RoundNumber number;
   std::uint32_t attempt = 1;  // From 1.
+  RoundStep step = RoundStep::kReport;
   friend auto operator<=>(const RoundKey&, const RoundKey&) = default;
 };
 
@@ -30,9 +43,10 @@ enum class Phase { kPreparation, kTraining, kNewton, kPersonalization };
 
 struct Report {
   crypto::BlobId payload = {};
-  std::uint64_t num_examples = 0;
+  std::uint64_t num_examples = 0;  // 0 where the payload is masked, or a message.
   std::vector<v1::MetricValue> metrics = {};
-  std::uint64_t bytes_down = 0;  // Model bytes sent to the site for this task.
+  std::uint64_t bytes_down = 0;   // Model bytes sent to the site for this task.
+  std::string masked_input = {};  // Of a masked payload: what its site signed of it.
 };
 struct Refusal {
   std::string code;
@@ -118,8 +132,9 @@ struct RoundRules {
 // How long a dropped site is waited for: a tenth of the round's deadline, at least 1 s.
 [[nodiscard]] Duration ReconnectGrace(Duration deadline);
 
-// One federated round, as a deterministic state machine: no clock, no thread, no network, no disk.
-// Same events in the same order give the same actions. Not thread-safe: the driver owns it.
+// One federated round, or one step of it, as a deterministic state machine: no clock, no thread, no
+// network, no disk. Same events in the same order give the same actions. Not thread-safe: the
+// driver owns it.
 //
 // The round closes as soon as no site is pending or within its reconnect grace, or at the deadline;
 // then it sums if enough sites reported, and is abandoned otherwise, with a reason that names who

@@ -74,8 +74,45 @@ const char* NameOf(Phase phase) {
   return "unknown";
 }
 
+const char* NameOf(RoundStep step) {
+  switch (step) {
+    case RoundStep::kReport:
+      return "report";
+    case RoundStep::kAdvertiseKeys:
+      return "advertise keys";
+    case RoundStep::kShareKeys:
+      return "share keys";
+    case RoundStep::kAcknowledgeShares:
+      return "acknowledge shares";
+    case RoundStep::kConsistencyCheck:
+      return "consistency check";
+    case RoundStep::kUnmasking:
+      return "unmasking";
+  }
+  return "unknown";
+}
+
+const char* SlugOf(RoundStep step) {
+  switch (step) {
+    case RoundStep::kReport:
+      return "";
+    case RoundStep::kAdvertiseKeys:
+      return "advertise-keys";
+    case RoundStep::kShareKeys:
+      return "share-keys";
+    case RoundStep::kAcknowledgeShares:
+      return "acknowledge-shares";
+    case RoundStep::kConsistencyCheck:
+      return "consistency-check";
+    case RoundStep::kUnmasking:
+      return "unmasking";
+  }
+  return "unknown";
+}
+
 v1::RoundProgress ProgressOf(const Round& round, Phase phase) {
   v1::RoundProgress progress;
+  progress.set_step(NameOf(round.key().step));
   progress.set_round(round.key().number.value());
   progress.set_phase(NameOf(phase));
   for (const auto& [site, status] : round.sites()) {
@@ -85,18 +122,18 @@ v1::RoundProgress ProgressOf(const Round& round, Phase phase) {
   return progress;
 }
 
-v1::RoundRecord RecordOf(const Round& round, Phase phase, Time ended_at) {
+v1::RoundRecord RecordOf(const RoundOutcome& outcome) {
   v1::RoundRecord record;
-  record.set_round(round.key().number.value());
-  record.set_phase(NameOf(phase));
-  record.set_published(std::holds_alternative<Published>(round.state()));
-  if (const auto* abandoned = std::get_if<Abandoned>(&round.state())) {
-    record.set_reason(abandoned->reason);
-  }
-  *record.mutable_started_at() = ToProto(round.started_at());
-  *record.mutable_ended_at() = ToProto(ended_at);
+  record.set_round(outcome.key.number.value());
+  record.set_phase(NameOf(outcome.phase));
+  record.set_published(outcome.abandoned_for.empty());
+  record.set_reason(outcome.abandoned_for);
+  *record.mutable_started_at() = ToProto(outcome.started_at);
+  *record.mutable_ended_at() = ToProto(outcome.ended_at);
+  record.set_bytes_up(outcome.bytes_up);
+  record.set_bytes_down(outcome.bytes_down);
   MetricMeans means;
-  for (const auto& [site, status] : round.sites()) {
+  for (const auto& [site, status] : outcome.sites) {
     *record.add_sites() = ProgressOf(site, status);
     const auto* report = std::get_if<Report>(&status);
     if (report == nullptr) continue;

@@ -9,13 +9,29 @@ namespace chorale::coordinator {
 // "preparation", "training", "newton" or "personalization".
 [[nodiscard]] const char* NameOf(Phase phase);
 
-// The whole cohort, by site id.
+// For people: "report", "advertise keys", ...
+[[nodiscard]] const char* NameOf(RoundStep step);
+// For ids of tasks: "" for the report, else "advertise-keys", ...
+[[nodiscard]] const char* SlugOf(RoundStep step);
+
+// The sites by id, as far as they are in the round's present step.
 [[nodiscard]] v1::RoundProgress ProgressOf(const Round& round, Phase phase);
 
-// REQUIRES: the round is published or abandoned. What came of it is left to the caller: model
-// digest, statistics, metrics of a personalization round.
+// What a round has come to.
+struct RoundOutcome {
+  RoundKey key;
+  Phase phase;
+  Time started_at;
+  Time ended_at;
+  std::string abandoned_for = {};  // Why; empty: it is published.
+  SiteStatuses sites = {};         // The whole cohort.
+  std::uint64_t bytes_up = 0;      // Of messages that are no reports.
+  std::uint64_t bytes_down = 0;
+};
+
+// What came of it is left to the caller: model digest, statistics, what a masked sum told.
 // Metrics are means over the contributing sites, weighted by the rows behind them, summed in site
 // order.
-[[nodiscard]] v1::RoundRecord RecordOf(const Round& round, Phase phase, Time ended_at);
+[[nodiscard]] v1::RoundRecord RecordOf(const RoundOutcome& outcome);
 
 }  // namespace chorale::coordinator

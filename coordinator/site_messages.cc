@@ -19,9 +19,11 @@ namespace {
 constexpr int kMaxDatasets = 256;
 constexpr int kMaxActiveTasks = 64;
 constexpr std::size_t kMaxVersionChars = 64;
+constexpr std::size_t kMaxInstanceChars = 64;
 constexpr std::size_t kMaxTaskIdChars = 128;
 constexpr std::size_t kMaxCodeChars = 64;
 constexpr std::size_t kMaxMessageChars = 512;
+constexpr std::size_t kMaxMaskedInputBytes = 1024;
 constexpr std::uint64_t kMaxExamples = 1'000'000'000'000;
 constexpr std::int64_t kMicrosPerSecond = 1'000'000;
 constexpr std::int64_t kMaxSeconds = 253'402'300'799;  // The end of the year 9999.
@@ -43,6 +45,9 @@ Status CheckPrintable(std::string_view field, const std::string& text, std::size
 StatusOr<SiteStatement> Read(const v1::SiteHello& hello) {
   CHORALE_RETURN_IF_ERROR(
       CheckPrintable("hello.agent_version", hello.agent_version(), kMaxVersionChars));
+  if (!hello.instance().empty()) {
+    CHORALE_RETURN_IF_ERROR(CheckPrintable("hello.instance", hello.instance(), kMaxInstanceChars));
+  }
   if (hello.datasets_size() > kMaxDatasets) {
     return InvalidArgument("hello.datasets must name at most 256 datasets, got " +
                            std::to_string(hello.datasets_size()));
@@ -54,7 +59,8 @@ StatusOr<SiteStatement> Read(const v1::SiteHello& hello) {
   SiteGreeting greeting{.agent_version = hello.agent_version(),
                         .datasets = {hello.datasets().begin(), hello.datasets().end()},
                         .active_tasks = {},
-                        .clock = {}};
+                        .clock = {},
+                        .instance = hello.instance()};
   for (const std::string& dataset : greeting.datasets) {
     CHORALE_RETURN_IF_ERROR(ValidateName("hello.datasets", dataset));
   }
@@ -101,6 +107,23 @@ Status CheckMetrics(const v1::ReportHeader& header, const OpenTask& task) {
   return OkStatus();
 }
 
+// Under secure aggregation numbers are inside of the vector.
+Status CheckNothingInTheClear(const v1::ReportHeader& header) {
+  if (header.num_examples() == 0 && header.metrics().empty()) return OkStatus();
+  return InvalidArgument("num_examples and metrics must be left out under secure aggregation");
+}
+
+Status CheckMessageHeader(const v1::ReportHeader& header, const crypto::BlobId& payload,
+                          const OpenTask& task) {
+  CHORALE_RETURN_IF_ERROR(CheckNothingInTheClear(header));
+  if (!header.masked_input().empty()) {
+    return InvalidArgument("masked_input must be empty beside a message");
+  }
+  if (payload.size_bytes >= 1 && payload.size_bytes <= task.payload_bytes) return OkStatus();
+  return InvalidArgument("payload.size_bytes must be in [1, " + std::to_string(task.payload_bytes) +
+                         "], got " + std::to_string(payload.size_bytes));
+}
+
 }  // namespace
 
 StatusOr<SiteStatement> Decode(const v1::SiteMessage& message) {
@@ -127,9 +150,24 @@ StatusOr<SiteStatement> Decode(const v1::SiteMessage& message) {
 
 StatusOr<Report> DecodeReportHeader(const v1::ReportHeader& header, const OpenTask& task) {
   CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId payload, rpc::FromProto(header.payload()));
+  if (task.round.step != RoundStep::kReport) {
+    CHORALE_RETURN_IF_ERROR(CheckMessageHeader(header, payload, task));
+    return Report{.payload = payload};
+  }
   if (payload.size_bytes != task.payload_bytes) {
     return InvalidArgument("payload.size_bytes must be " + std::to_string(task.payload_bytes) +
                            ", got " + std::to_string(payload.size_bytes));
+  }
+  if (task.is_masked) {
+    CHORALE_RETURN_IF_ERROR(CheckNothingInTheClear(header));
+    if (header.masked_input().empty() || header.masked_input().size() > kMaxMaskedInputBytes) {
+      return InvalidArgument("masked_input must have 1 to 1024 bytes, got " +
+                             std::to_string(header.masked_input().size()));
+    }
+    return Report{.payload = payload, .masked_input = header.masked_input()};
+  }
+  if (!header.masked_input().empty()) {
+    return InvalidArgument("masked_input must be empty: the job's reports are not masked");
   }
   if (header.num_examples() < 1 || header.num_examples() > kMaxExamples) {
     return InvalidArgument("num_examples must be in [1, 10^12], got " +
@@ -142,13 +180,26 @@ StatusOr<Report> DecodeReportHeader(const v1::ReportHeader& header, const OpenTa
                 .bytes_down = 0};
 }
 
+namespace {
+
+// The payload is a message, or a vector that is uniform by itself.
+bool HasNoNumbers(const OpenTask& task) {
+  return task.is_masked || task.round.step != RoundStep::kReport;
+}
+
+}  // namespace
+
 Status CheckPayloadPiece(const OpenTask& task, std::uint64_t offset_bytes, ByteSpan piece) {
-  if (task.phase != Phase::kTraining || AllFiniteFloats(piece)) return OkStatus();
+  if (HasNoNumbers(task) || task.phase != Phase::kTraining || AllFiniteFloats(piece)) {
+    return OkStatus();
+  }
   return InvalidArgument("the update must be finite: a value after byte " +
                          std::to_string(offset_bytes) + " is infinite or no number");
 }
 
-bool IsCheckedAsWhole(const OpenTask& task) { return task.phase != Phase::kTraining; }
+bool IsCheckedAsWhole(const OpenTask& task) {
+  return !HasNoNumbers(task) && task.phase != Phase::kTraining;
+}
 
 Status CheckWholePayload(const OpenTask& task, std::uint64_t num_examples, ByteSpan payload) {
   switch (task.phase) {

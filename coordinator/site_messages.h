@@ -34,7 +34,8 @@ using SiteStatement = std::variant<SiteGreeting, SiteAlive, SiteTaskRefused>;
 [[nodiscard]] Status CheckPayloadPiece(const OpenTask& task, std::uint64_t offset_bytes,
                                        ByteSpan piece);
 
-// True when the payload says something only as a whole: every task's but an update.
+// True when the payload says something only as a whole: every task's but an update and what is
+// masked, or a message.
 [[nodiscard]] bool IsCheckedAsWhole(const OpenTask& task);
 // Checks such a payload: sums that rows could have, as many as `num_examples`. INVALID_ARGUMENT.
 [[nodiscard]] Status CheckWholePayload(const OpenTask& task, std::uint64_t num_examples,

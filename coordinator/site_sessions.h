@@ -22,6 +22,7 @@ struct SiteGreeting {
   std::vector<std::string> datasets = {};
   std::vector<TaskId> active_tasks = {};
   std::optional<Time> clock = {};
+  std::string instance = {};  // Empty: an agent that does not tell.
 };
 
 struct SiteSession {

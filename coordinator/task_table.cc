@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "coordinator/round_record.h"
+
 namespace chorale::coordinator {
 namespace {
 
@@ -16,8 +18,10 @@ constexpr std::ptrdiff_t kMaxSilentCalls = 16;  // Of one site.
 }  // namespace
 
 TaskId TaskIdOf(const JobId& job, RoundKey round, const SiteId& site) {
+  const std::string step = SlugOf(round.step);
   return TaskId(job.value() + "/" + std::to_string(round.number.value()) + "/" +
-                std::to_string(round.attempt) + "/" + site.value());
+                std::to_string(round.attempt) + "/" + (step.empty() ? "" : step + "/") +
+                site.value());
 }
 
 TaskTable::Transfer::Transfer(TaskTable& table, std::shared_ptr<Entry> entry,

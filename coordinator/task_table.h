@@ -25,8 +25,11 @@ struct OpenTask {
   JobId job = {};
   RoundKey round = {};
   SiteId site = {};
-  Phase phase = Phase::kTraining;   // What the payload must hold.
-  std::uint64_t payload_bytes = 0;  // Exact size of the report's payload.
+  Phase phase = Phase::kTraining;  // What the payload must hold.
+  // Exact size of the report's payload; of a message of secure aggregation, the largest.
+  std::uint64_t payload_bytes = 0;
+  bool is_masked =
+      false;  // The payload tells nothing by itself, and numbers beside it are refused.
   // Those that the job asks for: beside the payload in a training round, and what the payload is in
   // a personalization round.
   std::vector<v1::MetricSpec> metrics = {};
@@ -37,7 +40,8 @@ struct OpenTask {
   std::optional<Report> report = {};  // What the site has reported already.
 };
 
-// "<job>/<round>/<attempt>/<site>".
+// "<job>/<round>/<attempt>/<site>"; of a step of secure aggregation that is no report,
+// "<job>/<round>/<attempt>/<step>/<site>".
 [[nodiscard]] TaskId TaskIdOf(const JobId& job, RoundKey round, const SiteId& site);
 
 // The open tasks, as calls of sites see them. The driver opens and closes; calls only look. Safe

@@ -9,11 +9,13 @@
 #include "coordinator/aggregation/newton_sums.h"
 #include "coordinator/aggregation/preparation_sums.h"
 #include "coordinator/metric_sums.h"
+#include "coordinator/unmasking.h"
 #include "core/bytes.h"
 #include "core/chunking.h"
 #include "core/parameters.h"
 #include "data/preparation.h"
 #include "models/model.h"
+#include "secagg/mask_terms.h"
 
 namespace chorale::coordinator {
 namespace {
@@ -42,17 +44,6 @@ v1::ColumnStatistics ToProto(const data::ColumnStatistics& column) {
   return out;
 }
 
-StatusOr<HeldPayload> Write(PayloadStore& payloads, ByteSpan bytes,
-                            const std::atomic<bool>& cancelled) {
-  CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, payloads.Create(bytes.size()));
-  for (std::uint64_t i = 0; i < NumChunks(bytes.size()); ++i) {
-    if (cancelled) return Cancelled("writing a payload was interrupted");
-    const ChunkRange range = ChunkAt(bytes.size(), i);
-    CHORALE_RETURN_IF_ERROR(writer.Append(bytes.subspan(range.offset_bytes, range.size_bytes)));
-  }
-  return std::move(writer).Commit();
-}
-
 StatusOr<std::vector<double>> ReadDoubles(const PayloadStore& payloads, const crypto::BlobId& id) {
   CHORALE_ASSIGN_OR_RETURN(const PayloadReader reader, payloads.Find(id));
   Bytes bytes(id.size_bytes);
@@ -71,12 +62,12 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const MakeModelWork& work, int,
   if (work.uses_newton) {
     const std::vector<double> zeros(plan.layout().num_parameters(), 0.0);
     CHORALE_ASSIGN_OR_RETURN(HeldPayload model,
-                             Write(payloads, AsBytes(std::span<const double>(zeros)), cancelled));
+                             Write(payloads, AsBytes(std::span<const double>(zeros)), &cancelled));
     return WorkProduct(NextModel{std::move(model)});
   }
   const ParameterVector parameters = models::InitialParameters(plan, work.seed);
-  CHORALE_ASSIGN_OR_RETURN(HeldPayload model,
-                           Write(payloads, AsBytes(std::span<const float>(parameters)), cancelled));
+  CHORALE_ASSIGN_OR_RETURN(
+      HeldPayload model, Write(payloads, AsBytes(std::span<const float>(parameters)), &cancelled));
   return WorkProduct(NextModel{std::move(model)});
 }
 
@@ -108,7 +99,11 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const NewtonWork& work, int,
   CHORALE_ASSIGN_OR_RETURN(const std::vector<double> coefficients,
                            ReadDoubles(payloads, work.coefficients));
   NewtonState state;
-  if (work.state.has_value()) {
+  std::uint64_t num_examples = 0;
+  for (const Contribution& contribution : work.contributions) {
+    num_examples += contribution.num_examples;
+  }
+  if (work.state.has_value() && num_examples == work.num_examples_of_state) {
     CHORALE_ASSIGN_OR_RETURN(const std::vector<double> numbers, ReadDoubles(payloads, *work.state));
     CHORALE_ASSIGN_OR_RETURN(state, DecodeNewtonState(numbers, coefficients.size()));
   }
@@ -117,11 +112,11 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const NewtonWork& work, int,
   CHORALE_ASSIGN_OR_RETURN(NewtonStep step, StepNewton(work.rules, coefficients, sums, state));
   CHORALE_ASSIGN_OR_RETURN(
       HeldPayload model,
-      Write(payloads, AsBytes(std::span<const double>(step.coefficients)), cancelled));
+      Write(payloads, AsBytes(std::span<const double>(step.coefficients)), &cancelled));
   const std::vector<double> next_state = Encode(step.state);
   CHORALE_ASSIGN_OR_RETURN(
       HeldPayload held_state,
-      Write(payloads, AsBytes(std::span<const double>(next_state)), cancelled));
+      Write(payloads, AsBytes(std::span<const double>(next_state)), &cancelled));
   return WorkProduct(NextModel{std::move(model), std::move(held_state), std::move(step.converged),
                                std::move(step.warning)});
 }
@@ -131,6 +126,117 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const MetricsWork& work, int,
   CHORALE_ASSIGN_OR_RETURN(RoundMetrics metrics,
                            AverageMetrics(payloads, work.contributions, work.metrics));
   return WorkProduct(std::move(metrics));
+}
+
+// ---------------------------------------------------------------------------- secure aggregation
+
+StatusOr<Bytes> ReadAll(const PayloadStore& payloads, const crypto::BlobId& id) {
+  CHORALE_ASSIGN_OR_RETURN(const PayloadReader reader, payloads.Find(id));
+  Bytes bytes(id.size_bytes);
+  CHORALE_RETURN_IF_ERROR(reader.ReadAt(0, bytes));
+  return bytes;
+}
+
+StatusOr<StepResult> CloseStep(PayloadStore& payloads, const ExchangeWork& work) {
+  std::vector<ExchangeAnswer> answers;
+  for (const ExchangeInput& input : work.inputs) {
+    ExchangeAnswer& answer =
+        answers.emplace_back(ExchangeAnswer{.site = input.site, .message = {}});
+    if (work.step == RoundStep::kReport) {
+      const ByteSpan message = AsBytes(input.masked_input);
+      answer.message.assign(message.begin(), message.end());
+      answer.vector = input.payload.digest;
+    } else {
+      CHORALE_ASSIGN_OR_RETURN(answer.message, ReadAll(payloads, input.payload));
+    }
+  }
+  return work.exchange->CloseStep(work.step, std::move(answers), work.wall_now);
+}
+
+Blamed TextOf(const std::vector<std::pair<SiteId, Status>>& blamed) {
+  Blamed texts;
+  for (const auto& [site, why] : blamed) texts.emplace_back(site, MessageOf(why));
+  return texts;
+}
+
+StatusOr<WorkProduct> Do(PayloadStore& payloads, const ExchangeWork& work, int,
+                         const std::atomic<bool>& cancelled) {
+  CHORALE_ASSIGN_OR_RETURN(StepResult result, CloseStep(payloads, work));
+  auto messages = std::make_shared<StepMessages>();
+  if (work.step == RoundStep::kAcknowledgeShares) {
+    RoundOpening opening = work.opening;
+    opening.sites = result.sites;
+    CHORALE_ASSIGN_OR_RETURN(const Bytes start, work.exchange->StartRound(opening, work.wall_now));
+    messages->round_start = ToString(start);
+  }
+  for (const auto& [site, message] : result.messages) {
+    CHORALE_ASSIGN_OR_RETURN(HeldPayload held, Write(payloads, message, &cancelled));
+    messages->blobs.emplace(site, held.id());
+    messages->held.push_back(std::move(held));
+  }
+  return WorkProduct(
+      StepOutcome{std::move(result.sites), std::move(messages), TextOf(result.blamed)});
+}
+
+// Sums that sites could have, as each would be checked by itself.
+Status CheckSums(const jobs::SummedNumbers& numbers, const PreparationWork& work) {
+  return data::CheckPreparation(numbers.sums, work.data, numbers.num_examples);
+}
+Status CheckSums(const jobs::SummedNumbers& numbers, const NewtonWork& work) {
+  return CheckNewtonSums(AsBytes(std::span<const double>(numbers.sums)),
+                         work.coefficients.size_bytes / sizeof(double), numbers.num_examples);
+}
+Status CheckSums(const jobs::SummedNumbers& numbers, const MetricsWork& work) {
+  return CheckMetricSums(AsBytes(std::span<const double>(numbers.sums)), work.metrics);
+}
+
+std::vector<Contribution>& ContributionsOf(ServerRuleWork& work) {
+  return work.request.contributions;
+}
+template <typename Work>
+std::vector<Contribution>& ContributionsOf(Work& work) {
+  return work.contributions;
+}
+
+StatusOr<WorkProduct> Do(PayloadStore& payloads, const UnmaskWork& work, int num_threads,
+                         const std::atomic<bool>& cancelled) {
+  CHORALE_ASSIGN_OR_RETURN(StepResult step, CloseStep(payloads, work.exchange));
+  if (!step.unmasking.has_value()) return Internal("the last step took no masks off");
+  const std::vector<secagg::MaskTerm> terms = secagg::Borrow(step.unmasking->terms);
+  CHORALE_ASSIGN_OR_RETURN(UnmaskedSum sum, UnmaskSum(payloads, work.layout, work.vectors, terms,
+                                                      num_threads, cancelled));
+  CHORALE_RETURN_IF_ERROR(
+      work.exchange.exchange->Reveal(sum.digest, work.exchange.wall_now).status());
+
+  // From here on the sum is one report, whoever made it.
+  StatusOr<WorkProduct> product = std::visit(
+      [&](auto next) -> StatusOr<WorkProduct> {
+        if constexpr (!std::is_same_v<decltype(next), ServerRuleWork>) {
+          CHORALE_RETURN_IF_ERROR(
+              Annotate(CheckSums(sum.numbers, next), "the sum over sites is no sum over rows"));
+          CHORALE_ASSIGN_OR_RETURN(
+              sum.updates,
+              Write(payloads, AsBytes(std::span<const double>(sum.numbers.sums)), &cancelled));
+        }
+        ContributionsOf(next) = {
+            {.site = {}, .payload = sum.updates->id(), .num_examples = sum.numbers.num_examples}};
+        return Do(payloads, next, num_threads, cancelled);
+      },
+      work.next);
+  if (!product.ok()) return product;
+  Unmasked unmasked{.result = {},
+                    .sums = {.num_examples = sum.numbers.num_examples,
+                             .metrics = std::move(sum.numbers.metrics),
+                             .session = work.exchange.exchange->id()},
+                    .blamed = TextOf(step.blamed)};
+  if (auto* model = std::get_if<NextModel>(&*product)) {
+    unmasked.result = std::move(*model);
+  } else if (auto* preparation = std::get_if<Preparation>(&*product)) {
+    unmasked.result = std::move(*preparation);
+  } else {
+    unmasked.result = std::get<RoundMetrics>(*std::move(product));
+  }
+  return WorkProduct(std::move(unmasked));
 }
 
 }  // namespace

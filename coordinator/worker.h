@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -15,10 +16,13 @@
 #include "chorale/v1/jobs.pb.h"
 #include "coordinator/aggregation/newton_solver.h"
 #include "coordinator/aggregation/server_rule.h"
+#include "coordinator/exchange.h"
 #include "coordinator/job.h"
+#include "coordinator/job_entry.h"
 #include "coordinator/payload_store.h"
 #include "core/ids.h"
 #include "core/status.h"
+#include "jobs/masking.h"
 
 // What takes too long for the engine's thread.
 namespace chorale::coordinator {
@@ -43,15 +47,41 @@ struct NewtonWork {
   NewtonRules rules;
   crypto::BlobId coefficients;          // Little-endian float64.
   std::optional<crypto::BlobId> state;  // As Encode(NewtonState) writes it; unset: a first step.
+  // The state speaks of so many rows: with another number it is none.
+  std::uint64_t num_examples_of_state = 0;
   std::vector<Contribution> contributions;
 };
 struct MetricsWork {
   std::vector<v1::MetricSpec> metrics;
   std::vector<Contribution> contributions;
 };
+// Ends a step of secure aggregation with what sites answered.
+struct ExchangeInput {
+  SiteId site;
+  crypto::BlobId payload;    // A message; of the report step, a masked vector.
+  std::string masked_input;  // Of the report step.
+};
+struct ExchangeWork {
+  std::shared_ptr<Exchange> exchange;  // The worker's until it is done.
+  RoundStep step = RoundStep::kReport;
+  std::vector<ExchangeInput> inputs;
+  RoundOpening opening;  // Of the round that begins when sites have acknowledged; without sites.
+  Time wall_now;
+};
+// The last step: takes the masks off the sum of the survivors' vectors, then does with the sum what
+// would be done with the reports.
+struct UnmaskWork {
+  ExchangeWork exchange;
+  jobs::MaskedLayout layout;
+  std::vector<Contribution> vectors;  // Of every site whose report counts.
+  // Without contributions.
+  std::variant<ServerRuleWork, PreparationWork, NewtonWork, MetricsWork> next;
+};
 struct Work {
   JobId job;
-  std::variant<MakeModelWork, ServerRuleWork, PreparationWork, NewtonWork, MetricsWork> task;
+  std::variant<MakeModelWork, ServerRuleWork, PreparationWork, NewtonWork, MetricsWork,
+               ExchangeWork, UnmaskWork>
+      task;
 };
 
 // A model to publish, with what goes along (RoundAggregated).
@@ -61,7 +91,19 @@ struct NextModel {
   std::string converged = {};
   std::string note = {};
 };
-using WorkProduct = std::variant<NextModel, Preparation, RoundMetrics>;
+using Blamed = std::vector<std::pair<SiteId, std::string>>;
+// A step of secure aggregation that is through: who goes on, and what they are told.
+struct StepOutcome {
+  std::vector<SiteId> sites;
+  std::shared_ptr<const StepMessages> messages;
+  Blamed blamed;
+};
+struct Unmasked {
+  std::variant<Preparation, RoundMetrics, NextModel> result;
+  MaskedSums sums;
+  Blamed blamed;
+};
+using WorkProduct = std::variant<NextModel, Preparation, RoundMetrics, StepOutcome, Unmasked>;
 struct WorkDone {
   JobId job;
   StatusOr<WorkProduct> product;  // CANCELLED: the worker stops.

@@ -13,6 +13,7 @@
 #include "data/data_spec.h"
 #include "data/preparation.h"
 #include "jobs/algorithm_spec.h"
+#include "jobs/masking.h"
 #include "models/model.h"
 #include "training/local_trainer.h"
 #include "training/newton_sums.h"
@@ -263,6 +264,7 @@ Status Validate(const v1::JobSpec& spec) {
   CHORALE_RETURN_IF_ERROR(ValidateEarlyStop(spec));
   CHORALE_RETURN_IF_ERROR(ValidatePersonalization(spec));
   CHORALE_RETURN_IF_ERROR(ValidatePreparation(spec));
+  CHORALE_RETURN_IF_ERROR(ValidateMasking(spec));
   return ValidateTogether(spec);
 }
 

@@ -1,10 +1,12 @@
 #include "site_agent/agent.h"
 
+#include <array>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/bytes.h"
 #include "core/crypto/random.h"
 #include "core/log.h"
 #include "core/metrics.h"
@@ -14,6 +16,7 @@
 #include "site_agent/federation_client.h"
 #include "site_agent/journal.h"
 #include "site_agent/release_guard.h"
+#include "site_agent/secure_sessions.h"
 #include "site_agent/work.h"
 
 namespace chorale::site_agent {
@@ -23,6 +26,20 @@ std::vector<std::string> DatasetIds(const v1::SiteConfig& config) {
   std::vector<std::string> ids;
   for (const v1::DatasetConfig& dataset : config.datasets()) ids.push_back(dataset.id());
   return ids;
+}
+
+// Names this process: whoever hears another name knows that its secrets are gone.
+std::string DrawInstance(RandomSource& random) {
+  std::array<std::uint8_t, 16> bytes{};
+  random.Fill(bytes);
+  return ToHex(bytes);
+}
+
+secagg::GroupPolicy GroupPolicyOf(const v1::GroupPolicy& config) {
+  secagg::GroupPolicy policy{.colluders = config.colluders()};
+  if (config.min_sites() != 0) policy.min_group = config.min_sites();
+  policy.min_members = policy.min_group;
+  return policy;
 }
 
 }  // namespace
@@ -43,6 +60,11 @@ struct Agent::State {
                 const std::vector<std::string> ids = DatasetIds(parts.config);
                 return std::set<std::string>(ids.begin(), ids.end());
               }()),
+        sessions({.identity = parts.identity,
+                  .clock = clock,
+                  .random = random,
+                  .policy = GroupPolicyOf(parts.config.policy().secure_aggregation()),
+                  .state_directory = parts.config.state_directory()}),
         work({.config = parts.config,
               .config_directory = parts.config_directory,
               .root = parts.identity.root(),
@@ -51,7 +73,8 @@ struct Agent::State {
               .blobs = client,
               .clock = clock,
               .random = random,
-              .journal = *journal}) {}
+              .journal = *journal,
+              .sessions = &sessions}) {}
 
   AgentParts parts;
   storage::DirectoryLock lock;
@@ -62,6 +85,7 @@ struct Agent::State {
   AgentMetrics metrics;
   FederationClient client;
   ReleaseGuard guard;
+  SecureSessions sessions;
   Work work;
   std::unique_ptr<Driver> driver;
 };
@@ -81,15 +105,15 @@ StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentParts parts) {
   CHORALE_ASSIGN_OR_RETURN(std::unique_ptr<Journal> journal, Journal::Open(directory));
   auto state = std::make_unique<State>(std::move(parts), *std::move(lock), std::move(journal));
   CHORALE_ASSIGN_OR_RETURN(
-      state->driver,
-      Driver::Create(SessionOptions{}, {.link = state->client,
-                                        .guard = state->guard,
-                                        .journal = *state->journal,
-                                        .work = state->work,
-                                        .metrics = state->metrics,
-                                        .clock = state->clock,
-                                        .random = state->random,
-                                        .datasets = DatasetIds(state->parts.config)}));
+      state->driver, Driver::Create(SessionOptions{}, {.link = state->client,
+                                                       .guard = state->guard,
+                                                       .journal = *state->journal,
+                                                       .work = state->work,
+                                                       .metrics = state->metrics,
+                                                       .clock = state->clock,
+                                                       .random = state->random,
+                                                       .datasets = DatasetIds(state->parts.config),
+                                                       .instance = DrawInstance(state->random)}));
   if (!state->parts.config.metrics_listen().empty()) {
     CHORALE_RETURN_IF_ERROR(state->registry.Serve(state->parts.config.metrics_listen()));
   }

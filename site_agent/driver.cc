@@ -28,7 +28,8 @@ class Driver::Performer {
   void operator()(const site_agent::HangUp&) { driver_.parts_.link.HangUp(); }
 
   void operator()(const SendHello& action) {
-    driver_.Send(HelloRelease{driver_.parts_.datasets, action.active_tasks});
+    driver_.Send(
+        HelloRelease{driver_.parts_.datasets, action.active_tasks, driver_.parts_.instance});
   }
   void operator()(const SendHeartbeat&) { driver_.Send(HeartbeatRelease{}); }
   void operator()(const SendAccepted& action) { driver_.Send(AcceptedRelease{action.task_id}); }
@@ -235,19 +236,31 @@ Event Driver::EventOf(const v1::Task& task, WorkOutcome outcome, const Cancellat
     return WorkCancelled{task_id};
   }
   if (auto* refusal = std::get_if<Refusal>(&outcome)) return WorkRefused{task_id, *refusal};
+  if (auto* message = std::get_if<MessageRelease>(&outcome)) {
+    return AfterRelease(task, parts_.guard.Release(*message));
+  }
   return Release(task, std::get<WorkDone>(outcome));
 }
 
 Event Driver::Release(const v1::Task& task, const WorkDone& done) {
-  const TaskId task_id(task.task_id());
-  const Status passed = parts_.guard.Release(done.terms, done.report);
-  if (passed.ok() || passed.code() == StatusCode::kAlreadyExists) {
+  const Status passed = done.masking.has_value()
+                            ? parts_.guard.Release(done.terms, done.report, *done.masking)
+                            : parts_.guard.Release(done.terms, done.report);
+  if (passed.ok()) {
     log::Info("task.done", {{"task", task.task_id()},
                             {"examples", done.report.num_examples},
                             {"training_seconds", SecondsOf(done.report.training_time)}});
-    return WorkReported{task_id};
   }
+  return AfterRelease(task, passed);
+}
+
+Event Driver::AfterRelease(const v1::Task& task, const Status& passed) {
+  const TaskId task_id(task.task_id());
+  if (passed.ok() || passed.code() == StatusCode::kAlreadyExists) return WorkReported{task_id};
   log::Error("release.failed", {{"task", task.task_id()}, {"reason", MessageOf(passed)}});
+  if (std::optional<Refusal> refusal = RefusalOfSecureAggregation(passed)) {
+    return WorkRefused{task_id, *std::move(refusal)};
+  }
   const bool is_full = passed.code() == StatusCode::kResourceExhausted;
   return WorkRefused{task_id,
                      {.code = is_full ? ReasonCode::kResourceLimit : ReasonCode::kInternalError}};

@@ -31,6 +31,7 @@ struct DriverParts {
   const Clock& clock;
   RandomSource& random;               // For pauses between attempts.
   std::vector<std::string> datasets;  // Told in the hello.
+  std::string instance = {};          // Likewise.
 };
 
 // Gives the session its clock, threads and I/O. Three threads: the session's, on which every event
@@ -82,6 +83,8 @@ class Driver final : public LinkObserver {
   [[nodiscard]] Event EventOf(const v1::Task& task, WorkOutcome outcome,
                               const Cancellation& cancellation);
   [[nodiscard]] Event Release(const v1::Task& task, const WorkDone& done);
+  // What the guard's answer means for the session.
+  [[nodiscard]] Event AfterRelease(const v1::Task& task, const Status& passed);
   void Send(const ControlRelease& release);
 
   const DriverParts parts_;

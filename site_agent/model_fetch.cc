@@ -74,4 +74,9 @@ StatusOr<std::vector<double>> FetchCoefficients(BlobSource& source, const TaskId
   return FetchNumbers<double>(source, task, blob, random, cancellation);
 }
 
+StatusOr<Bytes> FetchMessage(BlobSource& source, const TaskId& task, const crypto::BlobId& blob,
+                             RandomSource& random, Cancellation& cancellation) {
+  return FetchNumbers<std::uint8_t>(source, task, blob, random, cancellation);
+}
+
 }  // namespace chorale::site_agent

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "core/bytes.h"
 #include "core/crypto/blob_digest.h"
 #include "core/ids.h"
 #include "core/parameters.h"
@@ -28,5 +29,10 @@ namespace chorale::site_agent {
                                                               const crypto::BlobId& blob,
                                                               RandomSource& random,
                                                               Cancellation& cancellation);
+
+// The same for a message of any size but 0.
+[[nodiscard]] StatusOr<Bytes> FetchMessage(BlobSource& source, const TaskId& task,
+                                           const crypto::BlobId& blob, RandomSource& random,
+                                           Cancellation& cancellation);
 
 }  // namespace chorale::site_agent

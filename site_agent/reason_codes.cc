@@ -37,6 +37,9 @@ std::string_view TemplateOf(ReasonCode code) {
       return "this site's policy does not let metric {subject} leave";
     case ReasonCode::kSumsNotAllowed:
       return "this site's policy does not let {subject} sums leave";
+    case ReasonCode::kUnmaskedNotAllowed:
+      return "this site's policy lets nothing leave that the coordinator can read by itself; leave "
+             "secure_aggregation at its default";
     case ReasonCode::kRoundsLimit:
       return "the job asks for {asked} rounds; this site allows at most {limit}";
     case ReasonCode::kLocalEpochsLimit:
@@ -57,6 +60,18 @@ std::string_view TemplateOf(ReasonCode code) {
     case ReasonCode::kTrainingDiverged:
       return "training diverged: the loss or a parameter became infinite or not a number; try a "
              "lower learning rate";
+    case ReasonCode::kValueOutOfRange:
+      return "a number of this site's report is beyond its bound in secure_aggregation.masking: "
+             "raise max_update, max_control_change or max_examples, or lower the learning rate";
+    case ReasonCode::kGroupNotAllowed:
+      return "the group of sites, its threshold or its sums are too small for this site: {subject}";
+    case ReasonCode::kSecureAggregationRefused:
+      return "this site's side of secure aggregation refused: {subject}; its log tells more";
+    case ReasonCode::kMaskedRoundRefused:
+      return "this site does not take part in this round of secure aggregation: {subject}";
+    case ReasonCode::kSessionLost:
+      return "this site has no secrets of this session of secure aggregation: it started again, or "
+             "the session is over";
     case ReasonCode::kResourceLimit:
       return "the task needs more memory or disk than this site has or allows";
     case ReasonCode::kTaskInvalid:
@@ -118,6 +133,8 @@ std::string_view NameOf(ReasonCode code) {
       return "METRIC_NOT_ALLOWED";
     case ReasonCode::kSumsNotAllowed:
       return "SUMS_NOT_ALLOWED";
+    case ReasonCode::kUnmaskedNotAllowed:
+      return "UNMASKED_NOT_ALLOWED";
     case ReasonCode::kRoundsLimit:
       return "ROUNDS_LIMIT";
     case ReasonCode::kLocalEpochsLimit:
@@ -136,6 +153,16 @@ std::string_view NameOf(ReasonCode code) {
       return "TRAINER_UNAVAILABLE";
     case ReasonCode::kTrainingDiverged:
       return "TRAINING_DIVERGED";
+    case ReasonCode::kValueOutOfRange:
+      return "VALUE_OUT_OF_RANGE";
+    case ReasonCode::kGroupNotAllowed:
+      return "GROUP_NOT_ALLOWED";
+    case ReasonCode::kSecureAggregationRefused:
+      return "SECURE_AGGREGATION_REFUSED";
+    case ReasonCode::kMaskedRoundRefused:
+      return "MASKED_ROUND_REFUSED";
+    case ReasonCode::kSessionLost:
+      return "SESSION_LOST";
     case ReasonCode::kResourceLimit:
       return "RESOURCE_LIMIT";
     case ReasonCode::kTaskInvalid:

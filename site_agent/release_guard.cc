@@ -9,11 +9,13 @@
 #include "core/crypto/digest.h"
 #include "core/parameters.h"
 #include "data/preparation.h"
+#include "secagg/mask_stream.h"
 
 namespace chorale::site_agent {
 namespace {
 
 constexpr std::size_t kMaxTaskId = 128;
+constexpr std::size_t kMaxInstance = 64;
 constexpr std::size_t kMaxDatasets = 256;
 constexpr std::size_t kMaxActiveTasks = 64;
 constexpr std::uint32_t kMaxPermille = 1000;
@@ -48,6 +50,10 @@ struct Encoder {
       if (!IsValidTaskId(task)) return Denied("a malformed task id");
       hello.add_active_tasks(task.value());
     }
+    const bool is_plain = std::ranges::all_of(
+        release.instance, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); });
+    if (!is_plain || release.instance.size() > kMaxInstance) return Denied("a malformed instance");
+    hello.set_instance(release.instance);
     SetTime(*hello.mutable_clock(), wall_now.time_since_epoch().count());
     return message;
   }
@@ -220,12 +226,20 @@ std::string NameOf(ReportKind kind) {
   return "report";
 }
 
-v1::ReportHeader MakeHeader(const ReleaseTerms& terms, const Report& report, ByteSpan payload) {
+// Whole milliseconds: finer timing says more than anybody needs.
+std::int64_t WholeMilliseconds(Duration time) { return time.count() / 1000 * 1000; }
+
+v1::ReportHeader MakeHeader(const TaskId& task_id, ByteSpan payload) {
   const crypto::BlobId id = crypto::IdentifyBlob(payload);
   v1::ReportHeader header;
-  header.set_task_id(terms.task_id().value());
+  header.set_task_id(task_id.value());
   header.mutable_payload()->set_size_bytes(id.size_bytes);
   header.mutable_payload()->set_digest(ToString(id.digest));
+  return header;
+}
+
+v1::ReportHeader MakeHeader(const ReleaseTerms& terms, const Report& report, ByteSpan payload) {
+  v1::ReportHeader header = MakeHeader(terms.task_id(), payload);
   header.set_num_examples(report.num_examples);
   for (const v1::MetricValue& metric : report.metrics) {
     // Field by field, so that nothing unknown rides along.
@@ -235,9 +249,34 @@ v1::ReportHeader MakeHeader(const ReleaseTerms& terms, const Report& report, Byt
     out.set_value(metric.value());
     out.set_num_examples(metric.num_examples());
   }
-  // Whole milliseconds: finer timing says more than anybody needs.
-  SetTime(*header.mutable_training_time(), report.training_time.count() / 1000 * 1000);
+  SetTime(*header.mutable_training_time(), WholeMilliseconds(report.training_time));
   return header;
+}
+
+// REQUIRES: CheckReport.
+jobs::SiteNumbers NumbersOf(const ReleaseTerms& terms, const Report& report) {
+  jobs::SiteNumbers numbers{.num_examples = report.num_examples, .metrics = report.metrics};
+  if (const auto* sums = std::get_if<std::vector<double>>(&report.payload)) {
+    numbers.sums = *sums;
+    return numbers;
+  }
+  const std::span<const float> values(std::get<std::vector<float>>(report.payload));
+  numbers.update = values.first(terms.num_parameters());
+  numbers.control_change = values.subspan(terms.num_parameters());
+  return numbers;
+}
+
+bool IsSitesMessage(secagg::MessageKind kind) {
+  switch (kind) {
+    case secagg::MessageKind::kAdvertiseKeys:
+    case secagg::MessageKind::kShareKeys:
+    case secagg::MessageKind::kShareKeysAck:
+    case secagg::MessageKind::kConsistencySignature:
+    case secagg::MessageKind::kUnmasking:
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -268,13 +307,45 @@ Status ReleaseGuard::Release(const ControlRelease& release) {
 }
 
 Status ReleaseGuard::Release(const ReleaseTerms& terms, const Report& report) {
+  if (terms.is_masked()) return Denied("a report in the clear where its job is masked");
   CHORALE_RETURN_IF_ERROR(CheckReport(terms, report));
   const ByteSpan payload =
       std::visit([](const auto& values) { return AsBytes(std::span(values)); }, report.payload);
-  const v1::ReportHeader header = MakeHeader(terms, report, payload);
+  return Record(NameOf(terms.kind()), MakeHeader(terms, report, payload), payload);
+}
+
+Status ReleaseGuard::Release(const ReleaseTerms& terms, const Report& report,
+                             const Masking& masking) {
+  if (!terms.is_masked()) return Denied("a masked report where its job is not");
+  CHORALE_RETURN_IF_ERROR(CheckReport(terms, report));
+  CHORALE_ASSIGN_OR_RETURN(Bytes vector, masking.layout.Encode(NumbersOf(terms, report)));
+  const std::vector<secagg::MaskTerm> masks = secagg::Borrow(masking.terms);
+  if (masks.empty()) return Denied("a vector without a mask");
+  CHORALE_RETURN_IF_ERROR(
+      secagg::ApplyMasks(masking.layout.vector(), 0, vector, masks, masking.num_threads));
+  v1::ReportHeader header = MakeHeader(terms.task_id(), vector);
+  CHORALE_ASSIGN_OR_RETURN(const crypto::Digest digest,
+                           crypto::DigestFromBytes(AsBytes(header.payload().digest())));
+  CHORALE_ASSIGN_OR_RETURN(const Bytes signed_input, masking.sign(digest));
+  header.set_masked_input(ToString(signed_input));
+  SetTime(*header.mutable_training_time(), WholeMilliseconds(report.training_time));
+  return Record("masked " + NameOf(terms.kind()), header, vector);
+}
+
+Status ReleaseGuard::Release(const MessageRelease& release) {
+  if (!IsValidTaskId(release.task_id)) return Denied("a malformed task id");
+  if (!IsSitesMessage(release.kind)) return Denied("a message that no site sends");
+  if (release.message.empty() || release.message.size() > secagg::MaxBytes(release.kind)) {
+    return Denied("a message beyond the size of its kind");
+  }
+  return Record(std::string(secagg::NameOf(release.kind)),
+                MakeHeader(release.task_id, release.message), release.message);
+}
+
+Status ReleaseGuard::Record(std::string kind, const v1::ReportHeader& header, ByteSpan payload) {
   const std::string bytes = header.SerializeAsString();
-  return journal_.RecordReport({.kind = NameOf(terms.kind()),
-                                .task_id = terms.task_id(),
+  return journal_.RecordReport({.kind = std::move(kind),
+                                .task_id = TaskId(header.task_id()),
                                 .size_bytes = bytes.size() + payload.size(),
                                 .sha256 = crypto::Sha256(AsBytes(bytes)),
                                 .time = clock_.WallNow()},

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <set>
 #include <string>
 #include <variant>
@@ -11,6 +13,9 @@
 #include "core/ids.h"
 #include "core/status.h"
 #include "core/time.h"
+#include "jobs/masking.h"
+#include "secagg/mask_terms.h"
+#include "secagg/messages.h"
 #include "site_agent/journal.h"
 #include "site_agent/outlet.h"
 #include "site_agent/reason_codes.h"
@@ -23,6 +28,7 @@ namespace chorale::site_agent {
 struct HelloRelease {
   std::vector<std::string> datasets;  // Ids of the configuration, at most 256.
   std::vector<TaskId> active_tasks;   // At most 64.
+  std::string instance = {};          // Of this process: at most 64 letters and digits.
 };
 struct HeartbeatRelease {};
 struct AcceptedRelease {
@@ -48,8 +54,28 @@ struct Report {
   Duration training_time{0};
 };
 
+// What masks the report of one round, and who signs for it. Used once.
+struct Masking {
+  jobs::MaskedLayout layout;
+  std::vector<secagg::OwnedMaskTerm> terms;
+  int num_threads = 1;
+  // The MaskedInput for the masked vector of this digest.
+  std::function<StatusOr<Bytes>(const crypto::Digest& vector)> sign;
+  // Gives the round up when this goes before it was signed for.
+  std::shared_ptr<const void> round = {};
+};
+
+// A message of secure aggregation, which tells nothing of the data: AdvertiseKeys, ShareKeys,
+// ShareKeysAck, ConsistencySignature or Unmasking.
+struct MessageRelease {
+  TaskId task_id;
+  secagg::MessageKind kind = secagg::MessageKind::kAdvertiseKeys;
+  Bytes message;
+};
+
 // Checks, journals, then sends; nothing else in the site agent can send (see Released). The place
-// where disclosure rules, privacy budgets and secure aggregation belong. Safe for concurrent use.
+// where disclosure rules and privacy budgets belong; secure aggregation happens here. Safe for
+// concurrent use.
 class ReleaseGuard {
  public:
   // `datasets`: the ids that may be told. All references must outlive the guard.
@@ -65,11 +91,22 @@ class ReleaseGuard {
   // and never its value. ALREADY_EXISTS: the task has a report, which stands.
   [[nodiscard]] Status Release(const ReleaseTerms& terms, const Report& report);
 
+  // The same under secure aggregation: what passed the checks is encoded and masked here, so that
+  // its numbers end at this door. Also: the refusals of encoding and signing (secagg::RefusalOf).
+  [[nodiscard]] Status Release(const ReleaseTerms& terms, const Report& report,
+                               const Masking& masking);
+
+  // Lets a message of secure aggregation pass, as a report of its task. PERMISSION_DENIED: of
+  // another kind than a site's, or larger than its kind. Else as above.
+  [[nodiscard]] Status Release(const MessageRelease& release);
+
   // Sends a report that passed before; blocks for the coordinator's answer. NOT_FOUND: no pending
   // report.
   [[nodiscard]] Status Deliver(const TaskId& task_id);
 
  private:
+  [[nodiscard]] Status Record(std::string kind, const v1::ReportHeader& header, ByteSpan payload);
+
   Outlet& outlet_;
   Journal& journal_;
   const Clock& clock_;

@@ -9,6 +9,7 @@
 #include "data/data_spec.h"
 #include "data/dataset.h"
 #include "jobs/job_spec.h"
+#include "jobs/masking.h"
 
 namespace chorale::site_agent {
 namespace {
@@ -128,18 +129,23 @@ StatusOr<CheckedTask> CheckPersonalization(const v1::Task& task, const v1::JobSp
   return checked;
 }
 
-// Whether the site keeps something of the job beyond a round: local_store.h.
-bool KeepsFiles(const v1::JobSpec& job) {
-  return job.training().has_scaffold() || job.training().local_normalization() ||
-         job.has_personalization();
+constexpr std::size_t kMaxRoundStartBytes = 64 * 1024;
+constexpr std::size_t kMaxCertificateBytes = 16 * 1024;
+
+Status CheckRoundStart(const v1::Task& task, const v1::JobSpec& job) {
+  const std::size_t size = task.round_start().size();
+  if (!jobs::IsMasked(job)) {
+    return size == 0 ? OkStatus()
+                     : InvalidArgument(
+                           "task.round_start must be empty for a job without secure aggregation");
+  }
+  if (size >= 1 && size <= kMaxRoundStartBytes) return OkStatus();
+  return InvalidArgument(
+      "task.round_start must have 1 to 65536 bytes under secure aggregation, got " + Text(size));
 }
 
-}  // namespace
-
-StatusOr<CheckedTask> CheckTask(const v1::Task& task, const v1::JobSpec& job,
+StatusOr<CheckedTask> CheckWork(const v1::Task& task, const v1::JobSpec& job,
                                 const models::GraphPlan& plan) {
-  // The id becomes a directory's name.
-  if (KeepsFiles(job)) CHORALE_RETURN_IF_ERROR(ValidateName("task.job_id", task.job_id()));
   switch (task.work_case()) {
     case v1::Task::kPreparation:
       return CheckPreparation(task, job);
@@ -149,10 +155,90 @@ StatusOr<CheckedTask> CheckTask(const v1::Task& task, const v1::JobSpec& job,
       return CheckNewton(task, job, plan.layout().num_parameters());
     case v1::Task::kPersonalization:
       return CheckPersonalization(task, job, plan.layout().size_bytes());
-    case v1::Task::WORK_NOT_SET:
-      break;
+    default:
+      return InvalidArgument("task.work must be set to a kind that this agent knows");
   }
-  return InvalidArgument("task.work must be set to a kind that this agent knows");
+}
+
+// Whether the site keeps something of the job beyond a round: local_store.h.
+bool KeepsFiles(const v1::JobSpec& job) {
+  return job.training().has_scaffold() || job.training().local_normalization() ||
+         job.has_personalization();
+}
+
+}  // namespace
+
+bool IsStep(const v1::Task& task) {
+  switch (task.work_case()) {
+    case v1::Task::kAdvertiseKeys:
+    case v1::Task::kShareKeys:
+    case v1::Task::kAcknowledgeShares:
+    case v1::Task::kConsistencyCheck:
+    case v1::Task::kUnmasking:
+      return true;
+    default:
+      return false;
+  }
+}
+
+StatusOr<CheckedStep> CheckStep(const v1::Task& task, const v1::JobSpec& job) {
+  if (!jobs::IsMasked(job)) {
+    return InvalidArgument("task.work must be no step of secure aggregation: the job has none");
+  }
+  CHORALE_RETURN_IF_ERROR(ValidateName("task.job_id", task.job_id()));
+  CheckedStep step;
+  const v1::BlobDescriptor* message = nullptr;
+  auto asked = secagg::MessageKind::kSessionManifest;
+  switch (task.work_case()) {
+    case v1::Task::kShareKeys:
+      step.answer = secagg::MessageKind::kShareKeys;
+      asked = secagg::MessageKind::kKeyDirectory;
+      message = &task.share_keys().directory();
+      break;
+    case v1::Task::kAcknowledgeShares:
+      step.answer = secagg::MessageKind::kShareKeysAck;
+      asked = secagg::MessageKind::kShareDelivery;
+      message = &task.acknowledge_shares().delivery();
+      break;
+    case v1::Task::kConsistencyCheck:
+      step.answer = secagg::MessageKind::kConsistencySignature;
+      asked = secagg::MessageKind::kSurvivors;
+      message = &task.consistency_check().survivors();
+      break;
+    case v1::Task::kUnmasking:
+      step.answer = secagg::MessageKind::kUnmasking;
+      asked = secagg::MessageKind::kConsistencySignatures;
+      message = &task.unmasking().signatures();
+      break;
+    default:
+      step.coordinator_certificate = task.advertise_keys().coordinator_certificate();
+      message = &task.advertise_keys().manifest();
+      if (step.coordinator_certificate.size() <= kMaxCertificateBytes) break;
+      return InvalidArgument(
+          "task.advertise_keys.coordinator_certificate must have at most 16384 bytes, got " +
+          Text(step.coordinator_certificate.size()));
+  }
+  StatusOr<crypto::BlobId> blob = rpc::FromProto(*message);
+  if (!blob.ok()) return Annotate(blob.status(), "task.work");
+  if (blob->size_bytes == 0 || blob->size_bytes > secagg::MaxBytes(asked)) {
+    return InvalidArgument("task.work must name a message of 1 to " +
+                           Text(secagg::MaxBytes(asked)) + " bytes, got " + Text(blob->size_bytes));
+  }
+  step.message = *blob;
+  return step;
+}
+
+StatusOr<CheckedTask> CheckTask(const v1::Task& task, const v1::JobSpec& job,
+                                const models::GraphPlan& plan) {
+  // The id becomes a directory's name, and that of a session.
+  if (KeepsFiles(job) || jobs::IsMasked(job)) {
+    CHORALE_RETURN_IF_ERROR(ValidateName("task.job_id", task.job_id()));
+  }
+  CHORALE_ASSIGN_OR_RETURN(CheckedTask checked, CheckWork(task, job, plan));
+  CHORALE_RETURN_IF_ERROR(CheckRoundStart(task, job));
+  const ByteSpan start = AsBytes(task.round_start());
+  checked.round_start.assign(start.begin(), start.end());
+  return checked;
 }
 
 }  // namespace chorale::site_agent

@@ -10,6 +10,7 @@
 
 #include "core/bytes.h"
 #include "data/preparation.h"
+#include "jobs/masking.h"
 #include "models/model.h"
 #include "training/batch_schedule.h"
 #include "training/newton_sums.h"
@@ -25,6 +26,7 @@ enum Part {
   kParameters,
   kMetrics,
   kSums,
+  kMasks,
   kRounds,
   kLocalEpochs,
   kExamples,
@@ -135,6 +137,9 @@ Answer Ask(const v1::PolicyRule& rule, const Question& question) {
   }
   answer[kMetrics] = CheckMetrics(rule, spec.training());
   answer[kSums] = CheckSums(rule, spec);
+  if (!jobs::IsMasked(spec) && !rule.unmasked()) {
+    answer[kMasks] = Refusal{.code = ReasonCode::kUnmaskedNotAllowed};
+  }
   if (spec.rounds().count() > rule.max_rounds()) {
     answer[kRounds] = Refusal{.code = ReasonCode::kRoundsLimit,
                               .asked = spec.rounds().count(),
@@ -228,9 +233,11 @@ Decision Decide(const PlannedJob& job, const TaskFacts& task, const v1::PolicyCo
   terms.task_id_ = task.task_id;
   terms.kind_ = task.kind;
   terms.num_values_ = NumValues(task.kind, job);
+  terms.num_parameters_ = job.plan.layout().num_parameters();
   terms.data_ = job.job.spec.data();
   terms.dataset_ = dataset;
   terms.min_rows_per_metric_ = MinExamples(rule);
+  terms.is_masked_ = jobs::IsMasked(job.job.spec);
   if (task.kind == ReportKind::kUpdate || task.kind == ReportKind::kPersonalMetrics) {
     const auto& metrics = job.job.spec.training().metrics();
     terms.metrics_.assign(metrics.begin(), metrics.end());

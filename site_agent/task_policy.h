@@ -60,9 +60,13 @@ class ReleaseTerms {
   [[nodiscard]] ReportKind kind() const { return kind_; }
   // Numbers in the payload.
   [[nodiscard]] std::uint64_t num_values() const { return num_values_; }
+  // Of the job's model: those of them that are an update; the rest is of a control variate.
+  [[nodiscard]] std::uint64_t num_parameters() const { return num_parameters_; }
   // What the sums of a preparation are held against.
   [[nodiscard]] const v1::DataSpec& data() const { return data_; }
   [[nodiscard]] const DatasetFacts& dataset() const { return dataset_; }
+  // What leaves is a masked vector and nothing in the clear.
+  [[nodiscard]] bool is_masked() const { return is_masked_; }
   // Asked for by the job and allowed by the rule: beside an update, or as the payload of a
   // personalization.
   [[nodiscard]] const std::vector<v1::MetricSpec>& metrics() const { return metrics_; }
@@ -76,10 +80,12 @@ class ReleaseTerms {
   TaskId task_id_;
   ReportKind kind_ = ReportKind::kUpdate;
   std::uint64_t num_values_ = 0;
+  std::uint64_t num_parameters_ = 0;
   v1::DataSpec data_;
   DatasetFacts dataset_;
   std::vector<v1::MetricSpec> metrics_;
   std::uint64_t min_rows_per_metric_ = 0;
+  bool is_masked_ = false;
 };
 
 // The whole decision. A refusal names the part that the closest rule lacks: the one part if only

@@ -12,6 +12,7 @@
 #include "core/parameters.h"
 #include "data/data_spec.h"
 #include "data/preparation.h"
+#include "jobs/masking.h"
 #include "site_agent/model_fetch.h"
 #include "training/newton_sums.h"
 
@@ -123,6 +124,7 @@ Work::Work(WorkParts parts)
 WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
                       const WorkObserver& observer) {
   try {
+    if (IsStep(task)) return TakeStep(task, cancellation, observer);
     std::variant<Admitted, Refusal> admission = Admit(task);
     if (auto* refusal = std::get_if<Refusal>(&admission)) return *std::move(refusal);
     if (cancellation.is_cancelled()) return WorkWasCancelled{};
@@ -146,43 +148,69 @@ WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
 }
 
 std::variant<Work::Admitted, Refusal> Work::Admit(const v1::Task& task) {
-  // At every round again: certificates expire, and policies and tables change.
-  StatusOr<jobs::VerifiedJob> job =
-      jobs::VerifySignedJob(task.job(), parts_.root, parts_.clock.WallNow());
-  if (!job.ok()) return Refuse(CodeOfVerification(job.status()), task, job.status());
-  StatusOr<std::shared_ptr<const models::GraphPlan>> plan = plans_.Find(*job);
-  if (!plan.ok()) return Refuse(ReasonCode::kJobInvalid, task, plan.status());
-  StatusOr<CheckedTask> checked = CheckTask(task, job->spec, **plan);
+  std::variant<Known, Refusal> known = Know(task);
+  if (auto* refusal = std::get_if<Refusal>(&known)) return *std::move(refusal);
+  auto& [job, plan] = std::get<Known>(known);
+  StatusOr<CheckedTask> checked = CheckTask(task, job.spec, *plan);
   if (!checked.ok()) return Refuse(ReasonCode::kTaskInvalid, task, checked.status());
-
-  const auto dataset =
-      std::ranges::find(parts_.config.datasets(), job->spec.dataset(),
-                        [](const v1::DatasetConfig& config) { return config.id(); });
-  if (dataset == parts_.config.datasets().end()) {
-    return Refusal{.code = ReasonCode::kDatasetUnknown, .subject = job->spec.dataset()};
-  }
-  if (std::optional<Refusal> refusal = RefusalBeforeData({*job, **plan}, parts_.config.policy())) {
+  const v1::DatasetConfig* dataset = nullptr;
+  if (std::optional<Refusal> refusal = RefusalOf(task, std::get<Known>(known), dataset)) {
     return *std::move(refusal);
   }
   if (Trains(checked->facts.kind) && parts_.trainer == nullptr) {
     return Refusal{.code = ReasonCode::kTrainerUnavailable};
   }
-  const auto loaded = datasets_.Load(*dataset, job->spec.data());
+  const auto loaded = datasets_.Load(*dataset, job.spec.data());
   if (const auto* code = std::get_if<ReasonCode>(&loaded)) return Refusal{.code = *code};
   LoadedDataset* const table = std::get<LoadedDataset*>(loaded);
   Decision decision =
-      Decide({*job, **plan}, checked->facts, parts_.config.policy(), FactsOf(table->dataset()));
+      Decide({job, *plan}, checked->facts, parts_.config.policy(), FactsOf(table->dataset()));
   if (auto* refusal = std::get_if<Refusal>(&decision)) return *std::move(refusal);
   Admitted admitted{.message = task,
-                    .job = *std::move(job),
-                    .plan = *std::move(plan),
+                    .job = std::move(job),
+                    .plan = std::move(plan),
                     .task = *std::move(checked),
                     .terms = std::get<ReleaseTerms>(std::move(decision)),
                     .dataset = table};
   if (const Status fits = CheckMemory(admitted); !fits.ok()) {
     return Refuse(ReasonCode::kResourceLimit, task, fits);
   }
-  return admitted;
+  if (!admitted.terms.is_masked()) return admitted;
+  StatusOr<Masking> masking = OpenRound(admitted);
+  if (masking.ok()) {
+    admitted.masking = *std::move(masking);
+    return admitted;
+  }
+  const std::optional<Refusal> refusal = RefusalOfSecureAggregation(masking.status());
+  const ReasonCode code = refusal.has_value() ? refusal->code : ReasonCode::kInternalError;
+  Refusal logged = Refuse(code, task, masking.status());
+  return refusal.value_or(std::move(logged));
+}
+
+std::variant<Work::Known, Refusal> Work::Know(const v1::Task& task) {
+  // At every round again: certificates expire, and policies and tables change.
+  StatusOr<jobs::VerifiedJob> job =
+      jobs::VerifySignedJob(task.job(), parts_.root, parts_.clock.WallNow());
+  if (!job.ok()) return Refuse(CodeOfVerification(job.status()), task, job.status());
+  StatusOr<std::shared_ptr<const models::GraphPlan>> plan = plans_.Find(*job);
+  if (!plan.ok()) return Refuse(ReasonCode::kJobInvalid, task, plan.status());
+  return Known{*std::move(job), *std::move(plan)};
+}
+
+std::optional<Refusal> Work::RefusalOf(const v1::Task& task, const Known& known,
+                                       const v1::DatasetConfig*& dataset) const {
+  const v1::JobSpec& spec = known.job.spec;
+  const auto found = std::ranges::find(parts_.config.datasets(), spec.dataset(),
+                                       [](const v1::DatasetConfig& config) { return config.id(); });
+  if (found == parts_.config.datasets().end()) {
+    return Refusal{.code = ReasonCode::kDatasetUnknown, .subject = spec.dataset()};
+  }
+  dataset = &*found;
+  if (jobs::IsMasked(spec) && parts_.sessions == nullptr) {
+    return Refuse(ReasonCode::kInternalError, task,
+                  FailedPrecondition("this agent has no sessions of secure aggregation"));
+  }
+  return RefusalBeforeData({known.job, *known.plan}, parts_.config.policy());
 }
 
 Status Work::CheckMemory(const Admitted& admitted) {
@@ -219,7 +247,8 @@ WorkOutcome Work::SumColumns(Admitted admitted) {
   std::vector<double> payload = admitted.dataset->dataset().PreparationSums();
   const std::uint64_t num_examples = admitted.terms.dataset().num_training_rows;
   return WorkDone{.terms = std::move(admitted.terms),
-                  .report = {.payload = std::move(payload), .num_examples = num_examples}};
+                  .report = {.payload = std::move(payload), .num_examples = num_examples},
+                  .masking = std::move(admitted.masking)};
 }
 
 WorkOutcome Work::SumNewton(Admitted admitted, Cancellation& cancellation) {
@@ -251,7 +280,8 @@ WorkOutcome Work::SumNewton(Admitted admitted, Cancellation& cancellation) {
   return WorkDone{.terms = std::move(admitted.terms),
                   .report = {.payload = *std::move(sums),
                              .num_examples = num_examples,
-                             .training_time = parts_.clock.Now() - start}};
+                             .training_time = parts_.clock.Now() - start},
+                  .masking = std::move(admitted.masking)};
 }
 
 }  // namespace chorale::site_agent

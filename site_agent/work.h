@@ -24,6 +24,7 @@
 #include "site_agent/plan_cache.h"
 #include "site_agent/reason_codes.h"
 #include "site_agent/release_guard.h"
+#include "site_agent/secure_sessions.h"
 #include "site_agent/task_check.h"
 #include "site_agent/task_policy.h"
 #include "training/local_trainer.h"
@@ -40,16 +41,18 @@ struct WorkParts {
   BlobSource& blobs;
   const Clock& clock;
   RandomSource& random;
-  Journal& journal;  // Tells which reports were released.
+  Journal& journal;                    // Tells which reports were released.
+  SecureSessions* sessions = nullptr;  // None: masked jobs are refused.
 };
 
 // Done: what may leave, if the release guard agrees.
 struct WorkDone {
   ReleaseTerms terms;
   Report report;
+  std::optional<Masking> masking = {};  // Under secure aggregation.
 };
 struct WorkWasCancelled {};
-using WorkOutcome = std::variant<WorkDone, Refusal, WorkWasCancelled>;
+using WorkOutcome = std::variant<WorkDone, MessageRelease, Refusal, WorkWasCancelled>;
 
 // Told on the thread that runs the work; must be quick.
 struct WorkObserver {
@@ -73,8 +76,22 @@ class Work {
     CheckedTask task;
     ReleaseTerms terms;
     LoadedDataset* dataset;
+    std::optional<Masking> masking = {};
   };
   [[nodiscard]] std::variant<Admitted, Refusal> Admit(const v1::Task& task);
+  // The parts of admission that need no row: whose job it is, and what of it a rule allows.
+  struct Known {
+    jobs::VerifiedJob job;
+    std::shared_ptr<const models::GraphPlan> plan;
+  };
+  [[nodiscard]] std::variant<Known, Refusal> Know(const v1::Task& task);
+  [[nodiscard]] std::optional<Refusal> RefusalOf(const v1::Task& task, const Known& known,
+                                                 const v1::DatasetConfig*& dataset) const;
+  // A step of secure aggregation that reports nothing of the data.
+  [[nodiscard]] WorkOutcome TakeStep(const v1::Task& task, Cancellation& cancellation,
+                                     const WorkObserver& observer);
+  // Opens the round of a masked job: before anything is computed.
+  [[nodiscard]] StatusOr<Masking> OpenRound(const Admitted& admitted);
   // Why the machine cannot do it, told before anything is fetched or trained.
   [[nodiscard]] Status CheckMemory(const Admitted& admitted);
 
@@ -99,6 +116,8 @@ class Work {
   LocalStore store_;
 };
 
+// What a refusal of secure aggregation is called; unset for another failure.
+[[nodiscard]] std::optional<Refusal> RefusalOfSecureAggregation(const Status& status);
 // The coordinator gets a code; the reason stays in the site's log.
 [[nodiscard]] Refusal Refuse(ReasonCode code, const v1::Task& task, const Status& problem);
 // What a failure of the trainer is called.

@@ -143,7 +143,8 @@ WorkOutcome Work::Train(Admitted admitted, Cancellation& cancellation,
                   .report = {.payload = std::move(payload),
                              .num_examples = result->num_examples,
                              .metrics = *std::move(metrics),
-                             .training_time = training_time}};
+                             .training_time = training_time},
+                  .masking = std::move(admitted.masking)};
 }
 
 WorkOutcome Work::Personalize(Admitted admitted, Cancellation& cancellation,
@@ -198,7 +199,8 @@ WorkOutcome Work::Personalize(Admitted admitted, Cancellation& cancellation,
   return WorkDone{.terms = std::move(admitted.terms),
                   .report = {.payload = std::move(payload),
                              .num_examples = result->num_examples,
-                             .training_time = training_time}};
+                             .training_time = training_time},
+                  .masking = std::move(admitted.masking)};
 }
 
 }  // namespace chorale::site_agent

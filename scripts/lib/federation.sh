@@ -354,7 +354,7 @@ flamby() {
   for ((centre = 0; centre < centres; centre++)); do
     add_site "centre-$centre" --csv "$out/data/centres/centre-$centre.csv"
   done
-  allow_models "$model" -- --sums newton --max-local-epochs 100
+  allow_models "$model" -- --sums newton --max-local-epochs 100 --unmasked
   say "Federation of $centres centres"
   start_federation flamby
   for job in "$out"/data/together/*.yaml "$out"/data/first-centre/*.yaml; do

@@ -25,6 +25,7 @@ class DriverTest : public EngineTest {
                                   .clock = clock_,
                                   .random = random_,
                                   .metrics = metrics_,
+                                  .identity = Coordinator(),
                                   .limits = limits_},
                                  mailbox_, [this](const Status& why) { lost_.set_value(why); });
     driver_ = *std::move(started);

@@ -73,8 +73,10 @@ class EngineTest : public testing::Test {
   static support::TestPki& Pki() {
     static support::TestPki* const pki = [] {
       auto* made = new support::TestPki();
-      for (const char* site : {"east", "north", "south"}) made->Enrol(v1::PARTY_ROLE_SITE, site);
+      for (const char* site : {"east", "north", "south", "west"})
+        made->Enrol(v1::PARTY_ROLE_SITE, site);
       made->Enrol(v1::PARTY_ROLE_RESEARCHER, "ada");
+      made->Enrol(v1::PARTY_ROLE_COORDINATOR, "main");
       return made;
     }();
     return *pki;
@@ -101,6 +103,7 @@ class EngineTest : public testing::Test {
                                                    .clock = clock_,
                                                    .random = random_,
                                                    .metrics = metrics_,
+                                                   .identity = Coordinator(),
                                                    .limits = limits_});
     const Status recovered = engine_->Recover();
     EXPECT_TRUE(recovered.ok()) << recovered;
@@ -110,6 +113,12 @@ class EngineTest : public testing::Test {
     static const crypto::Certificate* const root =
         new crypto::Certificate(Pki().Load(v1::PARTY_ROLE_SITE, "north").root());
     return *root;
+  }
+
+  static const identity::Identity& Coordinator() {
+    static const identity::Identity* const own =
+        new identity::Identity(Pki().Load(v1::PARTY_ROLE_COORDINATOR, "main"));
+    return *own;
   }
 
   Status Commit() {
@@ -128,7 +137,8 @@ class EngineTest : public testing::Test {
 
   // ---- sites
 
-  FakeChannel& Connect(const std::string& site, std::vector<TaskId> active_tasks = {}) {
+  FakeChannel& Connect(const std::string& site, std::vector<TaskId> active_tasks = {},
+                       const std::string& instance = "") {
     const SessionId id(next_session_++);
     auto channel = std::make_shared<FakeChannel>(clock_);
     const identity::Identity identity = Pki().Load(v1::PARTY_ROLE_SITE, site);
@@ -140,7 +150,8 @@ class EngineTest : public testing::Test {
     engine_->SessionGreeted(id, {.agent_version = "0.1.0",
                                  .datasets = {"heart-disease"},
                                  .active_tasks = std::move(active_tasks),
-                                 .clock = {}});
+                                 .clock = {},
+                                 .instance = instance});
     MustCommit();
     channels_[site] = channel;
     sessions_[site] = id;

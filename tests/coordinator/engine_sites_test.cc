@@ -203,7 +203,7 @@ TEST_F(EngineSitesTest, ListsEverySiteOfTheRoster) {
 
   const std::vector<v1::SiteSummary> sites = engine_->Sites();
 
-  ASSERT_EQ(sites.size(), 3u);
+  ASSERT_EQ(sites.size(), 4u);
   EXPECT_FALSE(sites[0].has_last_seen());
   EXPECT_TRUE(sites[1].is_connected());
   EXPECT_FALSE(sites[2].is_connected());

@@ -29,23 +29,33 @@ std::vector<JobEvent> OneOfEach() {
   statistics.set_count(3);
   statistics.add_quantiles(1.5);
   statistics.add_level_counts(2);
-  return {JobStarted{Blob()},
-          StartFailed{"why"},
-          CohortSelected{{SiteId("north"), SiteId("south")}},
-          NoCohort{"why"},
-          QuorumImpossible{"why"},
-          SiteReported{kRound, SiteId("north"), {Blob(), 12, {metric}, 34}},
-          SiteRefused{kRound, SiteId("north"), {"BUSY", "later"}},
-          SiteDropped{SiteId("north")},
-          SiteReturned{SiteId("north")},
-          DeadlinePassed{},
-          RoundAggregated{Blob()},
-          RoundAggregated{
-              .result = Blob(), .server_state = Blob(), .converged = "enough", .note = "odd"},
-          RoundAggregated{Preparation{.moments = {moments}, .statistics = {statistics}}},
-          RoundAggregated{RoundMetrics{metric}},
-          AggregationFailed{"why"},
-          CancelRequested{ResearcherId("ada")}};
+  return {
+      JobStarted{Blob()},
+      StartFailed{"why"},
+      CohortSelected{{SiteId("north"), SiteId("south")}},
+      NoCohort{"why"},
+      QuorumImpossible{"why"},
+      SiteReported{kRound, SiteId("north"), {Blob(), 12, {metric}, 34}},
+      SiteRefused{kRound, SiteId("north"), {"BUSY", "later"}},
+      SiteDropped{SiteId("north")},
+      SiteReturned{SiteId("north")},
+      DeadlinePassed{},
+      RoundAggregated{Blob()},
+      RoundAggregated{
+          .result = Blob(), .server_state = Blob(), .converged = "enough", .note = "odd"},
+      RoundAggregated{Preparation{.moments = {moments}, .statistics = {statistics}}},
+      RoundAggregated{RoundMetrics{metric}},
+      RoundAggregated{
+          .result = Blob(),
+          .masked = MaskedSums{.num_examples = 77, .metrics = {metric}, .session = {5}}},
+      CohortSelected{.sites = {SiteId("north")}, .begins_session = true},
+      SiteReported{{RoundNumber(3), 2, RoundStep::kUnmasking}, SiteId("north"), {Blob()}},
+      SiteReported{kRound, SiteId("north"), {.payload = Blob(), .masked_input = "signed"}},
+      SiteRefused{{RoundNumber(3), 2, RoundStep::kShareKeys}, SiteId("north"), {"BUSY", "later"}},
+      StepDone{{RoundNumber(3), 2, RoundStep::kShareKeys}, {SiteId("north"), SiteId("south")}},
+      SessionLost{"why"},
+      AggregationFailed{"why"},
+      CancelRequested{ResearcherId("ada")}};
 }
 
 TEST(JobEventCodecTest, GivesBackEveryKindOfEvent) {
@@ -60,6 +70,12 @@ TEST(JobEventCodecTest, GivesBackEveryKindOfEvent) {
     EXPECT_EQ(Encode(decoded->event, decoded->time).SerializeAsString(),
               encoded.SerializeAsString());
   }
+}
+
+TEST(JobEventCodecTest, RefusesAStepThatThisVersionDoesNotKnow) {
+  v1::JobEvent event = Encode(StepDone{kRound, {SiteId("north")}}, kNow);
+  event.mutable_step_done()->set_step(6);
+  EXPECT_EQ(Decode(event).status().code(), StatusCode::kDataLoss);
 }
 
 TEST(JobEventCodecTest, RefusesAnEventOfNoKind) {

@@ -22,6 +22,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!spec.ParseFromArray(data + 2, static_cast<int>(spec_size))) return 0;
   if (!task.ParseFromArray(data + 2 + spec_size, static_cast<int>(size - 2 - spec_size))) return 0;
   if (!jobs::Validate(spec).ok()) return 0;
+  if (IsStep(task)) {
+    const StatusOr<CheckedStep> step = CheckStep(task, spec);
+    // No message of the protocol is larger.
+    if (step.ok() && step->message.size_bytes > (std::uint64_t{1} << 30)) std::abort();
+    return 0;
+  }
   const StatusOr<models::GraphPlan> plan = jobs::PlanOf(spec);
   if (!plan.ok()) std::abort();  // A valid job has one.
   const StatusOr<CheckedTask> checked = CheckTask(task, spec, *plan);

@@ -145,7 +145,8 @@ def run(*arguments, timeout=120):
 class Federation:
     """Authority, coordinator, researcher and sites, each in a directory of its own below `root`."""
 
-    def __init__(self, sites=("north", "east", "south", "west"), seed=7):
+    def __init__(self, sites=("north", "east", "south", "west"), seed=7, policy=None):
+        """`policy` replaces keys of the one rule that every site has."""
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="chorale-test-"))
         self.authority = self.root / "authority"
         self.researcher = self.root / "researcher"
@@ -155,9 +156,10 @@ class Federation:
         self.coordinator = None
         self.address = None
         self.site_names = list(sites)
+        self.policy = policy or {}
         run("federation", "init", "--dir", self.authority, "--name", "trial")
         run("data", "synthetic", "--out", self.data, "--seed", seed)
-        self._csv_files = sorted(self.data.glob("*.csv"))
+        self.csv_files = sorted(self.data.glob("*.csv"))
         self._make_coordinator()
 
     # ------------------------------------------------------------------ parties
@@ -221,13 +223,13 @@ class Federation:
             "log": {"format": "json", "level": "debug"},
             "datasets": [{
                 "id": "heart",
-                "csv": {"path": str(csv or self._csv_files[index % len(self._csv_files)])},
+                "csv": {"path": str(csv or self.csv_files[index % len(self.csv_files)])},
                 "split_column": "split",
             }],
             "policy": {"allow": [{
                 "researchers": ["alice"], "datasets": ["heart"], "models": ["logistic_regression", "mlp"],
                 "metrics": ["loss", "accuracy"], "max_parameters": 100000, "max_rounds": 1000,
-                "max_local_epochs": 1000000,
+                "max_local_epochs": 1000000, "unmasked": True, **self.policy,
             }]},
         }
         config.update(changes)

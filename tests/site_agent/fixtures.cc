@@ -40,6 +40,7 @@ v1::JobSpec MakeJobSpec() {
   spec.mutable_rounds()->set_min_reports(2);
   spec.mutable_rounds()->mutable_deadline()->set_seconds(60);
   spec.mutable_aggregation()->mutable_fedavg()->set_weighting(v1::WEIGHTING_EXAMPLES);
+  spec.mutable_secure_aggregation()->mutable_none();
   spec.set_seed(7);
   return spec;
 }
@@ -118,6 +119,7 @@ v1::SiteConfig MakeSiteConfig(const std::filesystem::path& directory) {
   rule.add_metrics(v1::METRIC_KIND_LOSS);
   rule.add_metrics(v1::METRIC_KIND_ACCURACY);
   rule.add_sums(v1::SUM_KIND_NEWTON);
+  rule.set_unmasked(true);
   rule.add_sums(v1::SUM_KIND_HISTOGRAM);
   rule.set_max_parameters(3);
   rule.set_max_rounds(10);

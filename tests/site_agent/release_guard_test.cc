@@ -8,6 +8,9 @@
 #include <type_traits>
 
 #include "core/crypto/blob_digest.h"
+#include "core/crypto/secret_bytes.h"
+#include "secagg/mask_stream.h"
+#include "secagg/refusal.h"
 #include "tests/site_agent/fixtures.h"
 #include "tests/support/temporary_directory.h"
 
@@ -357,6 +360,112 @@ TEST(ReleaseGuardJournalTest, RecordsBeforeItSends) {
   EXPECT_EQ(journal.last.size_bytes, outlet.messages.at(0).ByteSizeLong());
   EXPECT_EQ(journal.last.sha256,
             crypto::Sha256(AsBytes(outlet.messages.at(0).SerializeAsString())));
+}
+
+// ---------------------------------------------------------------------------- secure aggregation
+
+class MaskedReleaseTest : public ReleaseGuardTest {
+ protected:
+  MaskedReleaseTest() {
+    for (std::size_t i = 0; i < key_.size(); ++i) {
+      key_.MutableReveal()[i] = static_cast<std::uint8_t>(i);
+    }
+  }
+  static v1::JobSpec MaskedSpec() {
+    v1::JobSpec spec = MakeJobSpec();
+    spec.clear_secure_aggregation();
+    return spec;
+  }
+  Masking MakeMasking() {
+    std::vector<secagg::OwnedMaskTerm> terms;
+    terms.push_back({crypto::SecretBytes(key_.Reveal()), false});
+    return {.layout = layout_, .terms = std::move(terms), .sign = [this](const crypto::Digest& d) {
+              signed_digest_ = d;
+              return StatusOr<Bytes>(Bytes{1, 2, 3});
+            }};
+  }
+
+  crypto::SecretBytes key_{std::size_t{16}};
+  jobs::MaskedLayout layout_ =
+      *jobs::MaskedLayout::Create(MaskedSpec(), jobs::MaskedKind::kUpdate, 3, 4);
+  ReleaseTerms masked_terms_ =
+      MakeTerms(MaskedSpec(), ReportKind::kUpdate, {.num_training_rows = 40, .num_test_rows = 20});
+  std::optional<crypto::Digest> signed_digest_;
+};
+
+TEST_F(MaskedReleaseTest, WhatLeavesIsTheMaskedVectorAndNoNumber) {
+  ASSERT_TRUE(guard_.Release(masked_terms_, report_, MakeMasking()).ok());
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+  const auto& sent = outlet_.reports.at(0);
+  EXPECT_EQ(sent.header.num_examples(), 0u);
+  EXPECT_EQ(sent.header.metrics_size(), 0);
+  EXPECT_EQ(sent.header.masked_input(), std::string("\1\2\3"));
+  ASSERT_TRUE(signed_digest_.has_value());
+  EXPECT_EQ(sent.header.payload().digest(), ToString(*signed_digest_));
+
+  // Without the mask it is the report.
+  Bytes vector(sent.payload.begin(), sent.payload.end());
+  ASSERT_EQ(vector.size(), layout_.vector().size_bytes());
+  const secagg::MaskTerm mask{.key = &key_, .is_subtracted = true};
+  ASSERT_TRUE(secagg::ApplyMasks(layout_.vector(), 0, vector, {&mask, 1}, 1).ok());
+  const auto numbers = layout_.Summed(ByteSpan(vector).first(layout_.exact_bytes()), 1);
+  ASSERT_TRUE(numbers.ok()) << numbers.status();
+  EXPECT_EQ(numbers->num_examples, 40u);
+  EXPECT_EQ(numbers->metrics.size(), 2u);
+}
+
+TEST_F(MaskedReleaseTest, AMaskedJobsReportNeverLeavesInTheClear) {
+  EXPECT_EQ(guard_.Release(masked_terms_, report_).code(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(guard_.Release(terms_, report_, MakeMasking()).code(), StatusCode::kPermissionDenied);
+}
+
+TEST_F(MaskedReleaseTest, WithoutAMaskNothingLeaves) {
+  Masking masking = MakeMasking();
+  masking.terms.clear();
+  EXPECT_EQ(guard_.Release(masked_terms_, report_, masking).code(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
+}
+
+TEST_F(MaskedReleaseTest, TheChecksOfAReportComeBeforeItsMasks) {
+  report_.num_examples = 39;
+  EXPECT_EQ(guard_.Release(masked_terms_, report_, MakeMasking()).code(),
+            StatusCode::kPermissionDenied);
+  EXPECT_FALSE(signed_digest_.has_value());
+}
+
+TEST_F(MaskedReleaseTest, AnUpdateBeyondItsBoundDoesNotLeave) {
+  report_.payload = std::vector<float>{0.5f, 17, 2};
+  const Status status = guard_.Release(masked_terms_, report_, MakeMasking());
+  EXPECT_EQ(secagg::RefusalOf(status), secagg::RefusalCode::kValueOutOfRange);
+  EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
+}
+
+TEST_F(MaskedReleaseTest, AVectorThatCannotBeSignedDoesNotLeave) {
+  Masking masking = MakeMasking();
+  masking.sign = [](const crypto::Digest&) {
+    return StatusOr<Bytes>(secagg::Refused(secagg::RefusalCode::kSessionExpired, "too late"));
+  };
+  EXPECT_EQ(secagg::RefusalOf(guard_.Release(masked_terms_, report_, masking)),
+            secagg::RefusalCode::kSessionExpired);
+  EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
+}
+
+TEST_F(MaskedReleaseTest, MessagesOfASitePassAndOthersDoNot) {
+  MessageRelease message{
+      .task_id = kTask, .kind = secagg::MessageKind::kShareKeysAck, .message = {1, 2, 3}};
+  EXPECT_TRUE(guard_.Release(message).ok());
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+  EXPECT_EQ(outlet_.reports.at(0).payload, std::string("\1\2\3"));
+  EXPECT_EQ(outlet_.reports.at(0).header.num_examples(), 0u);
+
+  message.task_id = TaskId("job-1/1/1/other");
+  message.kind = secagg::MessageKind::kSurvivors;
+  EXPECT_EQ(guard_.Release(message).code(), StatusCode::kPermissionDenied);
+  message.kind = secagg::MessageKind::kConsistencySignature;
+  message.message.resize(secagg::MaxBytes(message.kind) + 1);
+  EXPECT_EQ(guard_.Release(message).code(), StatusCode::kPermissionDenied);
+  message.message.clear();
+  EXPECT_EQ(guard_.Release(message).code(), StatusCode::kPermissionDenied);
 }
 
 }  // namespace

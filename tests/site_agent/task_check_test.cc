@@ -258,5 +258,67 @@ TEST(TaskCheckTest, RefusesAPreparationWithNothingToMeasure) {
   EXPECT_FALSE(Check(PreparationTask(), spec).ok());
 }
 
+// ---------------------------------------------------------------------------- secure aggregation
+
+v1::JobSpec MaskedSpec() {
+  v1::JobSpec spec = MakeJobSpec();
+  spec.clear_secure_aggregation();
+  return spec;
+}
+
+TEST(TaskCheckTest, AMaskedReportNeedsTheOpeningOfItsRound) {
+  v1::Task task = TrainingTask();
+  EXPECT_THAT(MessageOf(Check(task, MaskedSpec()).status()), HasSubstr("task.round_start"));
+  task.set_round_start(std::string(65536, 'x'));
+  const auto checked = Check(task, MaskedSpec());
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  EXPECT_EQ(checked->round_start.size(), 65536u);
+  task.set_round_start(std::string(65537, 'x'));
+  EXPECT_FALSE(Check(task, MaskedSpec()).ok());
+  // In the clear there is none.
+  task.set_round_start("x");
+  EXPECT_THAT(MessageOf(Check(task, MakeJobSpec()).status()), HasSubstr("must be empty"));
+}
+
+TEST(TaskCheckTest, AStepNamesAMessageWithinTheBoundsOfItsKind) {
+  v1::Task task;
+  task.set_job_id("job-1");
+  SetBlob(*task.mutable_consistency_check()->mutable_survivors(), 100);
+  ASSERT_TRUE(IsStep(task));
+  const auto step = CheckStep(task, MaskedSpec());
+  ASSERT_TRUE(step.ok()) << step.status();
+  EXPECT_EQ(step->answer, secagg::MessageKind::kConsistencySignature);
+  EXPECT_EQ(step->message.size_bytes, 100u);
+
+  SetBlob(*task.mutable_consistency_check()->mutable_survivors(),
+          secagg::MaxBytes(secagg::MessageKind::kSurvivors) + 1);
+  EXPECT_FALSE(CheckStep(task, MaskedSpec()).ok());
+  SetBlob(*task.mutable_consistency_check()->mutable_survivors(), 0);
+  EXPECT_FALSE(CheckStep(task, MaskedSpec()).ok());
+}
+
+TEST(TaskCheckTest, AStepOfAJobInTheClearIsRefused) {
+  v1::Task task;
+  task.set_job_id("job-1");
+  SetBlob(*task.mutable_unmasking()->mutable_signatures(), 100);
+  EXPECT_FALSE(CheckStep(task, MakeJobSpec()).ok());
+  EXPECT_TRUE(CheckStep(task, MaskedSpec()).ok());
+  task.set_job_id("../job");
+  EXPECT_FALSE(CheckStep(task, MaskedSpec()).ok());
+}
+
+TEST(TaskCheckTest, ALargeCertificateIsRefused) {
+  v1::Task task;
+  task.set_job_id("job-1");
+  SetBlob(*task.mutable_advertise_keys()->mutable_manifest(), 100);
+  task.mutable_advertise_keys()->set_coordinator_certificate(std::string(16385, 'x'));
+  EXPECT_FALSE(CheckStep(task, MaskedSpec()).ok());
+}
+
+TEST(TaskCheckTest, ATaskThatReportsIsNoStep) {
+  EXPECT_FALSE(IsStep(TrainingTask()));
+  EXPECT_FALSE(IsStep(v1::Task()));
+}
+
 }  // namespace
 }  // namespace chorale::site_agent

@@ -53,6 +53,16 @@ TEST_F(TaskPolicyTest, AllowsWhatOneRuleAllows) {
   EXPECT_EQ(terms.min_rows_per_metric(), 10u);
 }
 
+TEST_F(TaskPolicyTest, ReportsThatTheCoordinatorCanReadNeedARuleThatSaysSo) {
+  rule().set_unmasked(false);
+  EXPECT_EQ(CodeOf(Ask()), "UNMASKED_NOT_ALLOWED");
+
+  job_.spec.clear_secure_aggregation();
+  const Decision decision = Ask();
+  ASSERT_EQ(CodeOf(decision), "allowed");
+  EXPECT_TRUE(std::get<ReleaseTerms>(decision).is_masked());
+}
+
 TEST_F(TaskPolicyTest, SumsOfAPreparationMayLeaveWithoutMetrics) {
   const Decision decision = Ask(policy_, ReportKind::kPreparation);
 
@@ -340,6 +350,7 @@ jobs::VerifiedJob RandomJob(SeededRandom& random) {
     metric.set_kind(static_cast<v1::MetricKind>(random.NextBelow(3)));
   }
   if (random.NextBelow(3) == 0) spec.mutable_training()->clear_metrics();
+  if (random.NextBelow(2) == 0) spec.clear_secure_aggregation();
   jobs::VerifiedJob job = MakeVerifiedJob(spec);
   job.researcher.name = Pick(random, {"ada", "ada", "ada", "ada", "ada", "bob", "Ada", "mallory"});
   return job;
@@ -356,6 +367,7 @@ v1::PolicyConfig RandomPolicy(SeededRandom& random) {
     if (random.NextBelow(2) == 0) rule.add_models("mlp");
     if (random.NextBelow(4) == 0) rule.clear_models();
     if (random.NextBelow(4) == 0) rule.mutable_metrics()->RemoveLast();
+    if (random.NextBelow(6) == 0) rule.set_unmasked(false);
     rule.set_max_parameters(2 + random.NextBelow(20));
     rule.set_max_rounds(static_cast<std::uint32_t>(8 + random.NextBelow(5)));
     rule.set_max_local_epochs(static_cast<std::uint32_t>(1 + random.NextBelow(8)));
@@ -389,6 +401,7 @@ bool OracleAllows(const jobs::VerifiedJob& job, const v1::PolicyConfig& policy,
       allowed = allowed && may_leave && metric.kind() != v1::METRIC_KIND_UNSPECIFIED;
     }
     allowed = allowed && spec.rounds().count() <= rule.max_rounds();
+    allowed = allowed && (rule.unmasked() || !spec.secure_aggregation().has_none());
     const double patients = static_cast<double>(facts.num_training_patients);
     const double batches =
         spec.training().batch_size() == 0 ? 1 : std::ceil(patients / spec.training().batch_size());
@@ -406,7 +419,7 @@ bool OracleAllows(const jobs::VerifiedJob& job, const v1::PolicyConfig& policy,
 TEST(TaskPolicyPropertyTest, NeverAllowsWhatAPlainReadingOfTheRulesRefuses) {
   SeededRandom random(20261120);
   int num_allowed = 0;
-  for (int i = 0; i < 10'000; ++i) {
+  for (int i = 0; i < 15'000; ++i) {
     const jobs::VerifiedJob job = RandomJob(random);
     const v1::PolicyConfig policy = RandomPolicy(random);
     const std::uint64_t num_rows = 1 + random.NextBelow(60);

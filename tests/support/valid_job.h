@@ -4,8 +4,8 @@
 
 namespace chorale::support {
 
-// A small job that every check accepts: three inputs, two sites, three rounds. Spoil one field of
-// it.
+// A small job that every check accepts: three inputs, two sites, three rounds, reports in the
+// clear. Spoil one field of it.
 [[nodiscard]] inline v1::JobSpec ValidJob() {
   v1::JobSpec spec;
   spec.set_name("heart");
@@ -35,6 +35,7 @@ namespace chorale::support {
   rounds.set_min_reports(2);
   rounds.mutable_deadline()->set_seconds(60);
   spec.mutable_aggregation()->mutable_fedavg()->set_weighting(v1::WEIGHTING_EXAMPLES);
+  spec.mutable_secure_aggregation()->mutable_none();
   spec.set_seed(7);
   return spec;
 }

@@ -1,0 +1,92 @@
+#include "coordinator/unmasking.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "coordinator/aggregation/rule_run.h"
+#include "core/bytes.h"
+
+namespace chorale::coordinator {
+namespace {
+
+// Of whole elements of every ring; so large that reading costs little beside the masks.
+constexpr std::uint64_t kPieceBytes = std::uint64_t{1} << 22;
+
+class Summing {
+ public:
+  Summing(const jobs::MaskedLayout& layout, std::span<const secagg::MaskTerm> terms,
+          int num_threads)
+      : layout_(layout), terms_(terms), num_threads_(num_threads) {}
+
+  Status Open(PayloadStore& payloads, std::span<const Contribution> vectors) {
+    for (const Contribution& vector : vectors) {
+      StatusOr<PayloadReader> reader = payloads.Find(vector.payload);
+      if (!reader.ok()) return Annotate(reader.status(), "site " + vector.site.value());
+      readers_.push_back(*std::move(reader));
+    }
+    return OkStatus();
+  }
+
+  // The sum's bytes [begin, end), without masks.
+  StatusOr<ByteSpan> Piece(std::uint64_t begin, std::uint64_t end) {
+    sum_.resize(end - begin);
+    CHORALE_RETURN_IF_ERROR(readers_.front().ReadAt(begin, sum_));
+    addend_.resize(sum_.size());
+    for (std::size_t i = 1; i < readers_.size(); ++i) {
+      CHORALE_RETURN_IF_ERROR(readers_[i].ReadAt(begin, addend_));
+      CHORALE_RETURN_IF_ERROR(
+          secagg::AddVectors(layout_.vector(), begin, addend_, sum_, num_threads_));
+    }
+    CHORALE_RETURN_IF_ERROR(
+        secagg::ApplyMasks(layout_.vector(), begin, sum_, terms_, num_threads_));
+    hasher_.Update(sum_);
+    return ByteSpan(sum_);
+  }
+
+  crypto::Digest Finish() && { return std::move(hasher_).Finish(); }
+
+ private:
+  const jobs::MaskedLayout& layout_;
+  std::span<const secagg::MaskTerm> terms_;
+  int num_threads_;
+  std::vector<PayloadReader> readers_;
+  Bytes sum_, addend_;
+  crypto::Sha256Hasher hasher_;
+};
+
+}  // namespace
+
+StatusOr<UnmaskedSum> UnmaskSum(PayloadStore& payloads, const jobs::MaskedLayout& layout,
+                                std::span<const Contribution> vectors,
+                                std::span<const secagg::MaskTerm> terms, int num_threads,
+                                const std::atomic<bool>& cancelled) {
+  const auto num_sites = static_cast<std::uint32_t>(vectors.size());
+  Summing summing(layout, terms, num_threads);
+  CHORALE_RETURN_IF_ERROR(summing.Open(payloads, vectors));
+  UnmaskedSum result;
+  CHORALE_ASSIGN_OR_RETURN(const ByteSpan exact, summing.Piece(0, layout.exact_bytes()));
+  CHORALE_ASSIGN_OR_RETURN(result.numbers, layout.Summed(exact, num_sites));
+
+  const std::uint64_t num_values = layout.num_update_values();
+  if (num_values > 0) {
+    CHORALE_ASSIGN_OR_RETURN(ValueWriter writer,
+                             ValueWriter::Create(payloads, num_values * sizeof(float)));
+    const std::uint64_t size = layout.vector().size_bytes();
+    const std::uint64_t element = (size - layout.exact_bytes()) / num_values;
+    std::vector<float> values;
+    for (std::uint64_t begin = layout.exact_bytes(); begin < size; begin += kPieceBytes) {
+      if (cancelled) return Cancelled("taking off masks was interrupted");
+      const std::uint64_t end = std::min(begin + kPieceBytes, size);
+      CHORALE_ASSIGN_OR_RETURN(const ByteSpan piece, summing.Piece(begin, end));
+      values.resize(piece.size() / element);
+      layout.DecodeUpdates(begin, piece, result.numbers, num_sites, values);
+      CHORALE_RETURN_IF_ERROR(writer.Append(values));
+    }
+    CHORALE_ASSIGN_OR_RETURN(result.updates, std::move(writer).Commit());
+  }
+  result.digest = std::move(summing).Finish();
+  return result;
+}
+
+}  // namespace chorale::coordinator

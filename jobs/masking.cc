@@ -1,0 +1,367 @@
+#include "jobs/masking.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "core/config/yaml.h"
+#include "core/parameters.h"
+#include "data/preparation.h"
+#include "secagg/exact_sum.h"
+#include "secagg/refusal.h"
+#include "training/newton_sums.h"
+
+namespace chorale::jobs {
+namespace {
+
+constexpr double kDefaultMaxUpdate = 16;
+constexpr double kDefaultMaxControlChange = 1024;
+constexpr double kLargestBound = 1e12;
+constexpr std::uint64_t kDefaultMaxExamples = std::uint64_t{1} << 20;
+constexpr std::uint64_t kLargestMaxExamples = std::uint64_t{1} << 40;
+// A model up to this size pays nothing worth mentioning for the finer ring.
+constexpr std::uint64_t kFewParameters = 65536;
+constexpr std::size_t kPieceValues = std::size_t{1} << 14;
+
+std::string Text(double value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
+Status CheckBound(const std::string& field, double value) {
+  if (value == 0 || (value > 0 && value <= kLargestBound)) return OkStatus();
+  return config::FieldError(field, "must be above 0 and at most 1e12, got " + Text(value));
+}
+
+// The rules that cannot do with a sum, and what looks at single updates in them.
+std::optional<std::string> RuleOfSingleUpdates(const v1::AggregationSpec& aggregation) {
+  switch (aggregation.rule_case()) {
+    case v1::AggregationSpec::kCyclic:
+      return "cyclic";
+    case v1::AggregationSpec::kMedian:
+      return "median";
+    case v1::AggregationSpec::kTrimmedMean:
+      return "trimmed_mean";
+    case v1::AggregationSpec::kMultiKrum:
+      return "multi_krum";
+    case v1::AggregationSpec::kNormBound:
+      return "norm_bound";
+    default:
+      return std::nullopt;
+  }
+}
+
+v1::Weighting WeightingOf(const v1::AggregationSpec& aggregation) {
+  switch (aggregation.rule_case()) {
+    case v1::AggregationSpec::kFedavg:
+      return aggregation.fedavg().weighting();
+    case v1::AggregationSpec::kFedavgm:
+      return aggregation.fedavgm().weighting();
+    case v1::AggregationSpec::kFedadam:
+      return aggregation.fedadam().weighting();
+    case v1::AggregationSpec::kFedyogi:
+      return aggregation.fedyogi().weighting();
+    case v1::AggregationSpec::kFedadagrad:
+      return aggregation.fedadagrad().weighting();
+    default:
+      return v1::WEIGHTING_UNIFORM;
+  }
+}
+
+void Add(std::string_view text, Bytes& out) { out.insert(out.end(), text.begin(), text.end()); }
+void Add(std::uint64_t number, Bytes& out) {
+  for (int shift = 56; shift >= 0; shift -= 8)
+    out.push_back(static_cast<std::uint8_t>(number >> shift));
+}
+void Add(double number, Bytes& out) { Add(std::bit_cast<std::uint64_t>(number), out); }
+void Add(const crypto::Digest& digest, Bytes& out) {
+  out.insert(out.end(), digest.begin(), digest.end());
+}
+
+// Numbers beside the updates and the number of rows.
+std::uint64_t NumSums(const v1::JobSpec& spec, MaskedKind kind, std::uint64_t num_parameters) {
+  switch (kind) {
+    case MaskedKind::kPreparation:
+      return data::PreparationSize(spec.data());
+    case MaskedKind::kNewtonSums:
+      return training::NewtonSumsSize(num_parameters);
+    case MaskedKind::kUpdate:
+    case MaskedKind::kPersonalMetrics:
+      break;
+  }
+  return 2 * static_cast<std::uint64_t>(spec.training().metrics_size());
+}
+
+template <typename Value>
+Status CheckSize(std::string_view what, std::span<const Value> values, std::uint64_t size) {
+  if (values.size() == size) return OkStatus();
+  return InvalidArgument("a report with " + std::to_string(values.size()) + " " +
+                         std::string(what) + " where its kind has " + std::to_string(size));
+}
+
+// A count as sums of doubles hold it: whole, from 0 to 2^53.
+std::optional<std::uint64_t> AsCount(double value) {
+  if (!(value >= 0 && value <= 0x1p53) || std::floor(value) != value) return std::nullopt;
+  return static_cast<std::uint64_t>(value);
+}
+
+}  // namespace
+
+bool IsMasked(const v1::JobSpec& spec) { return !spec.secure_aggregation().has_none(); }
+
+Status ValidateMasking(const v1::JobSpec& spec) {
+  if (!IsMasked(spec)) return OkStatus();
+  const std::string field = "secure_aggregation.masking";
+  const v1::Masking& masking = spec.secure_aggregation().masking();
+  if (const auto rule = RuleOfSingleUpdates(spec.aggregation()); rule.has_value()) {
+    return config::FieldError(
+        "aggregation." + *rule,
+        "looks at the updates of single sites, which secure aggregation hides: choose fedavg or an "
+        "optimizer at the server, or set secure_aggregation: {none: {}}, which every site must "
+        "allow in its policy");
+  }
+  if (masking.colluders() > secagg::kMaxMembers / 3) {
+    return config::FieldError(field + ".colluders",
+                              "must be at most 333, got " + std::to_string(masking.colluders()));
+  }
+  if (masking.min_group() != 0 &&
+      (masking.min_group() < secagg::kLeastGroup || masking.min_group() > secagg::kMaxMembers)) {
+    return config::FieldError(field + ".min_group",
+                              "must be in [3, 1000], got " + std::to_string(masking.min_group()));
+  }
+  CHORALE_RETURN_IF_ERROR(CheckBound(field + ".max_update", masking.max_update()));
+  CHORALE_RETURN_IF_ERROR(CheckBound(field + ".max_control_change", masking.max_control_change()));
+  if (masking.max_examples() > kLargestMaxExamples) {
+    return config::FieldError(field + ".max_examples", "must be in [1, 2^40], got " +
+                                                           std::to_string(masking.max_examples()));
+  }
+  if (masking.ring_bits() != 0 && masking.ring_bits() != 32 && masking.ring_bits() != 64) {
+    return config::FieldError(field + ".ring_bits",
+                              "must be 32 or 64, got " + std::to_string(masking.ring_bits()));
+  }
+  if (spec.rounds().cohort_size() == 0 || spec.rounds().cohort_size() >= secagg::kMinMembers) {
+    return OkStatus();
+  }
+  return config::FieldError("rounds.cohort_size",
+                            "must be 0 or at least 3 under secure aggregation: a sum of two is no "
+                            "secret from either, got " +
+                                std::to_string(spec.rounds().cohort_size()));
+}
+
+GroupRules GroupRulesOf(const v1::JobSpec& spec) {
+  const v1::Masking& masking = spec.secure_aggregation().masking();
+  return {.colluders = masking.colluders(), .min_group = masking.min_group()};
+}
+
+secagg::GroupParameters GroupOf(const GroupRules& rules, std::uint32_t num_members) {
+  secagg::GroupParameters group = secagg::DefaultGroup(num_members);
+  if (rules.colluders != 0) {
+    group.colluders = rules.colluders;
+    group.threshold = secagg::ThresholdFor(num_members, rules.colluders);
+  }
+  if (rules.min_group != 0) group.min_group = rules.min_group;
+  return group;
+}
+
+// ---------------------------------------------------------------------------- the vector
+
+StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind kind,
+                                            std::uint64_t num_parameters,
+                                            std::uint32_t num_members) {
+  const v1::Masking& masking = spec.secure_aggregation().masking();
+  const bool is_update = kind == MaskedKind::kUpdate;
+  const bool has_control = is_update && spec.training().has_scaffold();
+  const std::uint64_t num_exact = 1 + NumSums(spec, kind, num_parameters);
+  std::vector<v1::MetricSpec> metrics;
+  if (is_update) {
+    metrics = {spec.training().metrics().begin(), spec.training().metrics().end()};
+  } else {
+    num_parameters = 0;
+  }
+  const bool is_fine =
+      masking.ring_bits() == 0 ? num_parameters <= kFewParameters : masking.ring_bits() == 64;
+  const secagg::RingBits ring = is_fine ? secagg::RingBits::k64 : secagg::RingBits::k32;
+
+  std::vector<secagg::Section> sections = {
+      {secagg::RingBits::k64, num_exact * secagg::kExactSumLimbs}};
+  if (is_update) sections.push_back({ring, num_parameters});
+  if (has_control) sections.push_back({ring, num_parameters});
+  CHORALE_ASSIGN_OR_RETURN(secagg::VectorSpec vector,
+                           secagg::VectorSpec::Create(std::move(sections)));
+  MaskedLayout layout(std::move(vector), kind);
+  layout.num_exact_ = num_exact;
+  layout.exact_bytes_ = num_exact * secagg::kExactSumBytes;
+  layout.num_parameters_ = num_parameters;
+  layout.num_update_values_ = num_parameters * (has_control ? 2 : 1);
+  layout.max_examples_ = masking.max_examples() == 0 ? kDefaultMaxExamples : masking.max_examples();
+  layout.weights_by_examples_ =
+      is_update && WeightingOf(spec.aggregation()) == v1::WEIGHTING_EXAMPLES;
+  layout.metrics_ = std::move(metrics);
+  const auto add_scale = [&](double bound, double fallback) -> Status {
+    CHORALE_ASSIGN_OR_RETURN(
+        secagg::FixedPoint scale,
+        secagg::FixedPoint::Create(ring, bound == 0 ? fallback : bound, num_members));
+    layout.fixed_points_.push_back(scale);
+    return OkStatus();
+  };
+  if (is_update) CHORALE_RETURN_IF_ERROR(add_scale(masking.max_update(), kDefaultMaxUpdate));
+  if (has_control) {
+    CHORALE_RETURN_IF_ERROR(add_scale(masking.max_control_change(), kDefaultMaxControlChange));
+  }
+
+  Bytes encoding;
+  Add("chorale/v1/masked-vector", encoding);
+  encoding.push_back(static_cast<std::uint8_t>(kind));
+  for (const secagg::Section& section : layout.vector_.sections()) {
+    encoding.push_back(static_cast<std::uint8_t>(section.bits));
+    Add(section.count, encoding);
+  }
+  for (const secagg::FixedPoint& scale : layout.fixed_points_) {
+    Add(static_cast<std::uint64_t>(static_cast<std::int64_t>(scale.scale_exponent())), encoding);
+    Add(scale.clip(), encoding);
+  }
+  encoding.push_back(layout.weights_by_examples_ ? 1 : 0);
+  Add(layout.max_examples_, encoding);
+  layout.digest_ = crypto::Sha256(encoding);
+  return layout;
+}
+
+StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
+  const bool is_update = kind_ == MaskedKind::kUpdate;
+  const bool has_control = num_update_values_ > num_parameters_;
+  CHORALE_RETURN_IF_ERROR(CheckSize("parameters", numbers.update, num_parameters_));
+  CHORALE_RETURN_IF_ERROR(CheckSize("changes of a control variate", numbers.control_change,
+                                    has_control ? num_parameters_ : 0));
+  CHORALE_RETURN_IF_ERROR(CheckSize("sums", numbers.sums, is_update ? 0 : num_exact_ - 1));
+  if (numbers.num_examples > max_examples_) {
+    return secagg::Refused(secagg::RefusalCode::kValueOutOfRange,
+                           "the site has more training rows than secure_aggregation.masking."
+                           "max_examples, " +
+                               std::to_string(max_examples_));
+  }
+
+  std::vector<double> exact(num_exact_, 0.0);
+  exact[0] = static_cast<double>(numbers.num_examples);
+  std::ranges::copy(numbers.sums, exact.begin() + 1);
+  for (const v1::MetricValue& metric : numbers.metrics) {
+    const auto place = std::ranges::find_if(metrics_, [&](const v1::MetricSpec& asked) {
+      return asked.kind() == metric.kind() && asked.split() == metric.split();
+    });
+    if (place == metrics_.end()) return InvalidArgument("a metric that the job does not ask for");
+    const auto index = static_cast<std::size_t>(place - metrics_.begin());
+    exact[1 + 2 * index] = metric.value() * static_cast<double>(metric.num_examples());
+    exact[2 + 2 * index] = static_cast<double>(metric.num_examples());
+  }
+  Bytes out(vector_.size_bytes());
+  const std::span<std::uint8_t> bytes(out);
+  CHORALE_RETURN_IF_ERROR(secagg::EncodeExact(exact, bytes.first(exact_bytes_)));
+
+  const double weight = weights_by_examples_ ? static_cast<double>(numbers.num_examples) /
+                                                   static_cast<double>(max_examples_)
+                                             : 1.0;
+  std::uint64_t offset = exact_bytes_;
+  std::vector<double> piece;
+  const auto encode = [&](std::span<const float> values, const secagg::FixedPoint& scale,
+                          double factor, std::string_view bound) -> Status {
+    const std::uint64_t element = secagg::ElementBytes(scale.bits());
+    for (std::size_t i = 0; i < values.size(); i += kPieceValues) {
+      const std::span<const float> part =
+          values.subspan(i, std::min(kPieceValues, values.size() - i));
+      piece.assign(part.begin(), part.end());
+      for (double& value : piece) {
+        // Held against the bound before the weight makes it smaller.
+        if (!(std::abs(value) <= scale.clip())) {
+          return secagg::Refused(secagg::RefusalCode::kValueOutOfRange,
+                                 "a number is beyond secure_aggregation.masking." +
+                                     std::string(bound) + ", " + Text(scale.clip()));
+        }
+        value *= factor;
+      }
+      CHORALE_RETURN_IF_ERROR(scale.Encode(std::span<const double>(piece),
+                                           secagg::Rounding::kNearest, nullptr,
+                                           bytes.subspan(offset, part.size() * element)));
+      offset += part.size() * element;
+    }
+    return OkStatus();
+  };
+  if (is_update) {
+    CHORALE_RETURN_IF_ERROR(encode(numbers.update, fixed_points_[0], weight, "max_update"));
+  }
+  if (has_control) {
+    CHORALE_RETURN_IF_ERROR(
+        encode(numbers.control_change, fixed_points_[1], 1.0, "max_control_change"));
+  }
+  return out;
+}
+
+StatusOr<SummedNumbers> MaskedLayout::Summed(ByteSpan sum, std::uint32_t num_sites) const {
+  std::vector<double> exact(num_exact_);
+  secagg::DecodeExact(sum, exact);
+  const std::optional<std::uint64_t> num_examples = AsCount(exact[0]);
+  if (!num_examples.has_value() || *num_examples < num_sites) {
+    return InvalidArgument("the sum over sites holds no number of rows that they could have");
+  }
+  SummedNumbers summed{.num_examples = *num_examples};
+  if (kind_ != MaskedKind::kUpdate) {
+    summed.sums.assign(exact.begin() + 1, exact.end());
+    return summed;
+  }
+  for (std::size_t i = 0; i < metrics_.size(); ++i) {
+    const std::optional<std::uint64_t> rows = AsCount(exact[2 + 2 * i]);
+    if (!rows.has_value()) return InvalidArgument("the sum over sites holds a metric of no rows");
+    if (*rows == 0) continue;  // No site's policy lets it leave.
+    v1::MetricValue& metric = summed.metrics.emplace_back();
+    metric.set_kind(metrics_[i].kind());
+    metric.set_split(metrics_[i].split());
+    metric.set_value(exact[1 + 2 * i] / static_cast<double>(*rows));
+    metric.set_num_examples(*rows);
+  }
+  return summed;
+}
+
+void MaskedLayout::DecodeUpdates(std::uint64_t offset_bytes, ByteSpan sum,
+                                 const SummedNumbers& summed, std::uint32_t num_sites,
+                                 std::span<float> out) const {
+  const std::uint64_t element = secagg::ElementBytes(fixed_points_[0].bits());
+  const double factor = weights_by_examples_ ? static_cast<double>(max_examples_) /
+                                                   static_cast<double>(summed.num_examples)
+                                             : 1.0 / num_sites;
+  const std::uint64_t first = (offset_bytes - exact_bytes_) / element;
+  // Both have the same ring; the first elements may be of the update, the others of the control
+  // variate.
+  const std::uint64_t num_updates =
+      first >= num_parameters_ ? 0 : std::min<std::uint64_t>(num_parameters_ - first, out.size());
+  std::vector<double> values(out.size());
+  const std::span<double> decoded(values);
+  fixed_points_[0].Decode(sum.first(num_updates * element), decoded.first(num_updates));
+  if (num_updates < out.size()) {
+    fixed_points_[1].Decode(sum.subspan(num_updates * element), decoded.subspan(num_updates));
+  }
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = static_cast<float>(i < num_updates ? values[i] * factor : values[i]);
+  }
+}
+
+crypto::Digest DigestOf(const MaskedTask& task) {
+  Bytes bytes;
+  Add("chorale/v1/masked-task", bytes);
+  Add(task.job, bytes);
+  bytes.push_back(static_cast<std::uint8_t>(task.kind));
+  Add(std::uint64_t{task.round}, bytes);
+  Add(std::uint64_t{task.moments.size()}, bytes);
+  for (const v1::FeatureMoments& moments : task.moments) {
+    Add(moments.mean(), bytes);
+    Add(moments.standard_deviation(), bytes);
+    Add(moments.imputed(), bytes);
+  }
+  Add(task.control_variate, bytes);
+  return crypto::Sha256(bytes);
+}
+
+}  // namespace chorale::jobs

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/bytes.h"
+#include "core/crypto/digest.h"
+#include "core/ids.h"
+#include "core/random.h"
+#include "core/status.h"
+#include "core/time.h"
+#include "identity/identity.h"
+#include "secagg/client_session.h"
+
+// This site's sessions of secure aggregation.
+namespace chorale::site_agent {
+
+struct SecureSessionsParts {
+  const identity::Identity& identity;  // Signs, and names the root that members are held against.
+  const Clock& clock;
+  RandomSource& random;  // crypto::SecureRandom outside of tests: keys and seeds are drawn from it.
+  secagg::GroupPolicy policy;
+  std::filesystem::path state_directory;  // Remembers the newest roster.
+};
+
+// A signed job at this site, as the coordinator names it and as the site knows it.
+struct SessionOwner {
+  JobId job;
+  crypto::Digest job_digest{};  // SHA-256 of the signed specification.
+};
+
+// What a round is about, from what the site itself holds.
+struct MaskedRound {
+  Bytes start;  // SignedMessage(RoundStart), from the task.
+  crypto::Digest model{};
+  crypto::Digest task{};
+};
+
+// At most one session a job, of the latest kMaxSessions jobs; secrets are in memory only, so that
+// sessions end with the process. Errors of every call: a refusal (secagg::RefusalOf says which;
+// STATE_LOST where there is no such session), or the disk's. Not thread-safe: the worker's.
+class SecureSessions {
+ public:
+  static constexpr std::size_t kMaxSessions = 16;
+
+  explicit SecureSessions(SecureSessionsParts parts);
+  ~SecureSessions();
+
+  // Begins the job's session, in place of an earlier one. Returns the AdvertiseKeys to send.
+  // `coordinator_certificate` (PEM) must be that of a coordinator on the manifest's roster.
+  [[nodiscard]] StatusOr<Bytes> Begin(const SessionOwner& owner, Bytes manifest,
+                                      const std::string& coordinator_certificate);
+  // A KeyDirectory, a ShareDelivery, a Survivors or a ConsistencySignatures. Returns what answers
+  // it.
+  [[nodiscard]] StatusOr<Bytes> Answer(const SessionOwner& owner, secagg::ClientEvent message);
+
+  // Members of the job's session: what its vectors are scaled for.
+  [[nodiscard]] StatusOr<std::uint32_t> NumMembers(const SessionOwner& owner) const;
+  // Opens a round and returns what masks its vector. `encoding` and `vector_bytes` are those of the
+  // vector that will be sent.
+  [[nodiscard]] StatusOr<secagg::MaskInput> StartRound(const SessionOwner& owner,
+                                                       const MaskedRound& round,
+                                                       const crypto::Digest& encoding,
+                                                       std::uint64_t vector_bytes);
+  // The MaskedInput that goes with the masked vector of this digest.
+  [[nodiscard]] StatusOr<Bytes> Sign(const SessionOwner& owner, std::uint32_t round,
+                                     const crypto::Digest& vector);
+  // Gives a round up for which nothing was signed: its secrets are erased.
+  void GiveUp(const SessionOwner& owner, std::uint32_t round);
+
+ private:
+  class RosterVerifier;
+  struct Entry {
+    crypto::Digest job_digest{};
+    std::unique_ptr<RosterVerifier> verifier;
+    std::unique_ptr<secagg::ClientSession> session;
+  };
+  [[nodiscard]] StatusOr<Entry*> Find(const SessionOwner& owner) const;
+  [[nodiscard]] StatusOr<std::vector<secagg::ClientAction>> Step(Entry& entry,
+                                                                 const secagg::ClientEvent& event);
+  // Erases what is past its deadline, in every session.
+  void Tidy();
+
+  SecureSessionsParts parts_;
+  mutable std::map<JobId, Entry> entries_;
+  std::deque<JobId> order_;  // Of beginning.
+  // Of sessions that are gone: a nonce is taken once.
+  std::deque<crypto::Digest> used_nonces_;
+};
+
+}  // namespace chorale::site_agent

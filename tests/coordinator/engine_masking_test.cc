@@ -1,0 +1,370 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/rpc/chunks.h"
+#include "tests/coordinator/engine_fixture.h"
+#include "tests/coordinator/masked_site.h"
+
+// Jobs under secure aggregation, from submission to their end, with everything real but network,
+// clock and training.
+namespace chorale::coordinator {
+namespace {
+
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr std::size_t kNumParameters = 4;
+const std::vector<std::string> kSites = {"east", "north", "south", "west"};
+
+class EngineMaskingTest : public EngineTest {
+ protected:
+  EngineMaskingTest() {
+    std::uint64_t seed = 1;
+    for (const std::string& site : kSites) {
+      sites_[site] = std::make_unique<MaskedSite>(Pki().Load(v1::PARTY_ROLE_SITE, site),
+                                                  Coordinator().party().signing_key, seed++);
+      Connect(site);
+    }
+  }
+
+  static v1::JobSpec MaskedSpec(std::uint32_t num_rounds = 2) {
+    v1::JobSpec spec = Spec();
+    spec.clear_secure_aggregation();
+    spec.mutable_rounds()->set_count(num_rounds);
+    spec.mutable_rounds()->set_max_abandoned(2);
+    return spec;
+  }
+
+  const v1::Task& Task(const std::string& site) {
+    const auto& sent = Channel(site).sent;
+    for (auto message = sent.rbegin(); message != sent.rend(); ++message) {
+      if (message->has_task()) return message->task();
+    }
+    ADD_FAILURE() << site << " was sent no task";
+    static const v1::Task kNone;
+    return kNone;
+  }
+
+  Status Send(const std::string& site, ByteSpan payload, std::string masked_input) {
+    const auto task = tasks_->Find(TaskId(Task(site).task_id()), SiteId(site));
+    if (!task.ok()) return task.status();
+    CHORALE_ASSIGN_OR_RETURN(HeldPayload held, Write(*payloads_, payload));
+    coordinator::Report report{.payload = held.id(), .masked_input = std::move(masked_input)};
+    std::optional<Status> answer;
+    engine_->Reported(*task, std::move(report), std::move(held),
+                      [&answer](Status status) { answer = std::move(status); });
+    (void)Commit();
+    return answer.value_or(Internal("no answer"));
+  }
+
+  Bytes Read(const v1::BlobDescriptor& descriptor) {
+    const auto reader = payloads_->Find(*rpc::FromProto(descriptor));
+    EXPECT_TRUE(reader.ok()) << reader.status();
+    Bytes bytes(descriptor.size_bytes());
+    EXPECT_TRUE(reader->ReadAt(0, bytes).ok());
+    return bytes;
+  }
+
+  // Answers the site's present task: a message, or a report of updates that are all `value`.
+  Status Do(const std::string& site, float value = 1, std::uint64_t num_examples = 10) {
+    const v1::Task task = Task(site);
+    if (task.has_training()) {
+      const std::vector<float> update(kNumParameters, value);
+      CHORALE_ASSIGN_OR_RETURN(
+          const MaskedSite::MaskedReport report,
+          sites_.at(site)->Report(
+              task, spec_,
+              crypto::DigestFromBytes(AsBytes(task.training().global_model().digest())).value(),
+              jobs::MaskedKind::kUpdate, kNumParameters,
+              {.update = update, .num_examples = num_examples}, clock_.WallNow()));
+      return Send(site, report.vector, report.masked_input);
+    }
+    const v1::BlobDescriptor& message =
+        task.has_advertise_keys()       ? task.advertise_keys().manifest()
+        : task.has_share_keys()         ? task.share_keys().directory()
+        : task.has_acknowledge_shares() ? task.acknowledge_shares().delivery()
+        : task.has_consistency_check()  ? task.consistency_check().survivors()
+                                        : task.unmasking().signatures();
+    CHORALE_ASSIGN_OR_RETURN(const Bytes answer,
+                             sites_.at(site)->Answer(task, Read(message), clock_.WallNow()));
+    return Send(site, answer, "");
+  }
+  // One step with these sites, each with another value and number of examples.
+  void DoStep(const std::vector<std::string>& sites) {
+    for (const std::string& site : sites) {
+      const auto place =
+          static_cast<float>(std::find(kSites.begin(), kSites.end(), site) - kSites.begin());
+      const Status done = Do(site, place + 1, 10 * static_cast<std::uint64_t>(place + 1));
+      EXPECT_TRUE(done.ok()) << site << ": " << done;
+    }
+  }
+  // The steps of a session's beginning, then those of a round.
+  void ExchangeKeys(const std::vector<std::string>& sites = kSites) {
+    for (int step = 0; step < 3; ++step) {
+      DoStep(sites);
+      DoWork();
+    }
+  }
+  void DoRound(const std::vector<std::string>& sites = kSites) {
+    for (int step = 0; step < 3; ++step) {
+      DoStep(sites);
+      DoWork();
+    }
+  }
+
+  JobId Start(const v1::JobSpec& spec) {
+    spec_ = spec;
+    const JobId id = Submit(spec);
+    DoWork();
+    return id;
+  }
+  std::vector<float> ModelOf(const JobId& id) {
+    const auto model = engine_->FindModel(id);
+    EXPECT_TRUE(model.ok()) << model.status();
+    Bytes bytes(model->reader.size_bytes());
+    EXPECT_TRUE(model->reader.ReadAt(0, bytes).ok());
+    return *ParametersFromBytes(bytes);
+  }
+  std::map<std::string, v1::SiteState> StatesOf(const v1::RoundRecord& record) {
+    std::map<std::string, v1::SiteState> states;
+    for (const v1::SiteProgress& site : record.sites()) states[site.site()] = site.state();
+    return states;
+  }
+  v1::ShowJobResponse Shown(const JobId& id) { return *engine_->Show(id); }
+
+  v1::JobSpec spec_;
+  std::map<std::string, std::unique_ptr<MaskedSite>> sites_;
+};
+
+// Means of 1, 2, 3, 4 weighted by 10, 20, 30, 40.
+constexpr float kMeanOfAll = 3.0f;
+
+TEST_F(EngineMaskingTest, AJobPublishesTheMeanOfWhatItCannotRead) {
+  const JobId id = Start(MaskedSpec());
+  ExchangeKeys();
+  DoRound();
+  DoRound();  // The session goes on: no keys are exchanged.
+
+  const v1::ShowJobResponse shown = Shown(id);
+  EXPECT_EQ(shown.job().state(), v1::JOB_STATE_COMPLETED) << shown.job().reason();
+  ASSERT_EQ(shown.rounds_size(), 2);
+  for (const v1::RoundRecord& record : shown.rounds()) {
+    EXPECT_TRUE(record.published());
+    EXPECT_EQ(record.num_examples(), 100u);
+    EXPECT_EQ(record.secagg_session().size(), 32u);
+    EXPECT_EQ(record.sites_size(), 4);
+  }
+  EXPECT_EQ(shown.rounds(0).secagg_session(), shown.rounds(1).secagg_session());
+  EXPECT_THAT(ModelOf(id), Each(testing::FloatEq(2 * kMeanOfAll)));
+}
+
+TEST_F(EngineMaskingTest, NoTaskAndNoReportHoldsANumberOfOneSite) {
+  Start(MaskedSpec());
+  ExchangeKeys();
+  const auto task = tasks_->Find(TaskId(Task("north").task_id()), SiteId("north"));
+  ASSERT_TRUE(task.ok());
+  EXPECT_TRUE(task->is_masked);
+  EXPECT_TRUE(Do("north").ok());
+  // What the coordinator keeps of the report.
+  const auto again = tasks_->Find(TaskId(Task("north").task_id()), SiteId("north"));
+  ASSERT_TRUE(again.ok() && again->report.has_value());
+  EXPECT_EQ(again->report->num_examples, 0u);
+  EXPECT_THAT(again->report->metrics, IsEmpty());
+}
+
+TEST_F(EngineMaskingTest, ASiteThatDropsOutAfterTheStartIsTakenOutOfTheSum) {
+  const JobId id = Start(MaskedSpec(1));
+  ExchangeKeys();
+  DoStep({"east", "north", "south"});
+  Disconnect("west");
+  Advance(std::chrono::seconds(7));  // The reconnect grace.
+  DoWork();
+  DoStep({"east", "north", "south"});
+  DoWork();
+  DoStep({"east", "north", "south"});
+  DoWork();
+
+  const v1::ShowJobResponse shown = Shown(id);
+  EXPECT_EQ(shown.job().state(), v1::JOB_STATE_COMPLETED) << shown.job().reason();
+  const v1::RoundRecord& record = shown.rounds(0);
+  EXPECT_EQ(record.num_examples(), 60u);
+  EXPECT_EQ(StatesOf(record)["west"], v1::SITE_STATE_DROPPED);
+  EXPECT_EQ(StatesOf(record)["east"], v1::SITE_STATE_REPORTED);
+  EXPECT_THAT(ModelOf(id), Each(testing::FloatEq((10.0f + 40 + 90) / 60)));
+}
+
+TEST_F(EngineMaskingTest, ASiteThatDropsOutAfterItsReportStaysInTheSum) {
+  const JobId id = Start(MaskedSpec(1));
+  ExchangeKeys();
+  DoStep(kSites);
+  DoWork();
+  Disconnect("west");
+  DoStep({"east", "north", "south"});
+  Advance(std::chrono::seconds(3));
+  DoWork();
+  DoStep({"east", "north", "south"});
+  DoWork();
+  const v1::RoundRecord record = Shown(id).rounds(0);
+  EXPECT_EQ(record.num_examples(), 100u);
+  EXPECT_EQ(StatesOf(record)["west"], v1::SITE_STATE_REPORTED);
+  EXPECT_THAT(ModelOf(id), Each(testing::FloatEq(kMeanOfAll)));
+}
+
+TEST_F(EngineMaskingTest, BelowTheThresholdTheRoundIsAbandonedAndNothingIsRevealed) {
+  const JobId id = Start(MaskedSpec(1));
+  ExchangeKeys();
+  DoStep({"east", "north"});
+  Disconnect("south");
+  Disconnect("west");
+  Advance(std::chrono::seconds(7));
+  const v1::ShowJobResponse shown = Shown(id);
+  ASSERT_EQ(shown.rounds_size(), 1);
+  EXPECT_FALSE(shown.rounds(0).published());
+  EXPECT_THAT(shown.rounds(0).reason(), HasSubstr("2 of the 3 reports needed arrived"));
+  EXPECT_FALSE(engine_->FindModel(id).ok());
+}
+
+TEST_F(EngineMaskingTest, ASiteThatStartedAgainGetsANewSessionInTheNextRound) {
+  const JobId id = Start(MaskedSpec(2));
+  ExchangeKeys();
+  sites_["west"]->Restart();
+  DoStep({"east", "north", "south"});
+  engine_->TaskRefused(sessions_.at("west"), TaskId(Task("west").task_id()),
+                       {"SESSION_LOST", "no secrets"});
+  MustCommit();
+  DoWork();
+  DoStep({"east", "north", "south"});
+  DoWork();
+  DoStep({"east", "north", "south"});
+  DoWork();
+  ASSERT_TRUE(Task("west").has_advertise_keys()) << Task("west").ShortDebugString();
+  ExchangeKeys();
+  DoRound();
+  const v1::ShowJobResponse shown = Shown(id);
+  EXPECT_EQ(shown.job().state(), v1::JOB_STATE_COMPLETED) << shown.job().reason();
+  EXPECT_EQ(StatesOf(shown.rounds(0))["west"], v1::SITE_STATE_REFUSED);
+  EXPECT_EQ(shown.rounds(1).num_examples(), 100u);
+  EXPECT_NE(shown.rounds(0).secagg_session(), shown.rounds(1).secagg_session());
+}
+
+TEST_F(EngineMaskingTest, AnAgentThatSaysItIsAnotherProcessNeedNotBeAskedInVain) {
+  for (const std::string& site : kSites) Connect(site, {}, "first");
+  const JobId id = Start(MaskedSpec(3));
+  ExchangeKeys();
+  DoRound();
+  // The same process, connected again: its secrets are still there.
+  Connect("west", {TaskId(Task("west").task_id())}, "first");
+  DoRound();
+  EXPECT_EQ(Shown(id).rounds(0).secagg_session(), Shown(id).rounds(1).secagg_session());
+
+  EXPECT_FALSE(Task("west").has_advertise_keys());
+  sites_["west"]->Restart();
+  Connect("west", {}, "second");
+  engine_->TaskRefused(sessions_.at("west"), TaskId(Task("west").task_id()),
+                       {"SESSION_LOST", "no secrets"});
+  MustCommit();
+  const std::vector<std::string> others = {"east", "north", "south"};
+  DoRound(others);
+  EXPECT_EQ(Shown(id).job().state(), v1::JOB_STATE_COMPLETED) << Shown(id).job().reason();
+}
+
+TEST_F(EngineMaskingTest, ARoundAfterAnAgentsRestartBeginsWithNewKeys) {
+  for (const std::string& site : kSites) Connect(site, {}, "first");
+  spec_ = MaskedSpec(2);
+  spec_.mutable_rounds()->set_min_reports(3);
+  const JobId id = Start(spec_);
+  ExchangeKeys();
+  DoStep({"east", "north", "south"});
+  Disconnect("west");
+  Advance(std::chrono::seconds(7));
+  DoWork();
+  sites_["west"]->Restart();
+  Connect("west", {}, "second");  // Back before the round has ended.
+  DoStep({"east", "north", "south"});
+  DoWork();
+  DoStep({"east", "north", "south"});
+  DoWork();
+  ASSERT_TRUE(Task("west").has_advertise_keys()) << Task("west").ShortDebugString();
+  ExchangeKeys();
+  DoRound();
+  EXPECT_EQ(Shown(id).job().state(), v1::JOB_STATE_COMPLETED) << Shown(id).job().reason();
+  EXPECT_EQ(Shown(id).rounds(1).num_examples(), 100u);
+}
+
+TEST_F(EngineMaskingTest, ACoordinatorThatStartsAgainBeginsTheRoundAnewAndFinishesTheJob) {
+  const JobId id = Start(MaskedSpec(1));
+  ExchangeKeys();
+  DoStep({"east", "north"});
+  Restart();
+  // The round begins with the first three that are back.
+  const std::vector<std::string> back = {"east", "north", "south"};
+  for (const std::string& site : back) Connect(site);
+  ASSERT_TRUE(Task("east").has_advertise_keys());
+  ExchangeKeys(back);
+  DoRound(back);
+  const v1::ShowJobResponse shown = Shown(id);
+  EXPECT_EQ(shown.job().state(), v1::JOB_STATE_COMPLETED) << shown.job().reason();
+  ASSERT_EQ(shown.rounds_size(), 2);
+  EXPECT_THAT(shown.rounds(0).reason(), HasSubstr("started again"));
+  EXPECT_EQ(shown.rounds(1).num_examples(), 60u);
+  EXPECT_THAT(ModelOf(id), Each(testing::FloatEq((10.0f + 40 + 90) / 60)));
+}
+
+TEST_F(EngineMaskingTest, AReportThatIsNotWhatItsSiteSignedIsLeftOut) {
+  const JobId id = Start(MaskedSpec(1));
+  ExchangeKeys();
+  DoStep({"east", "north", "south"});
+  const std::vector<float> update(kNumParameters, 4.0f);
+  const v1::Task task = Task("west");
+  auto report = sites_["west"]->Report(
+      task, spec_,
+      crypto::DigestFromBytes(AsBytes(task.training().global_model().digest())).value(),
+      jobs::MaskedKind::kUpdate, kNumParameters, {.update = update, .num_examples = 40},
+      clock_.WallNow());
+  ASSERT_TRUE(report.ok()) << report.status();
+  report->vector[0] ^= 1;
+  EXPECT_TRUE(Send("west", report->vector, report->masked_input).ok());
+  DoWork();
+  DoStep({"east", "north", "south"});
+  DoWork();
+  DoStep({"east", "north", "south"});
+  DoWork();
+  const v1::RoundRecord record = Shown(id).rounds(0);
+  EXPECT_TRUE(record.published());
+  EXPECT_EQ(record.num_examples(), 60u);
+  EXPECT_EQ(StatesOf(record)["west"], v1::SITE_STATE_REFUSED);
+}
+
+TEST_F(EngineMaskingTest, TwoSitesAreTooFew) {
+  Disconnect("west");
+  Disconnect("south");
+  const JobId id = Start(MaskedSpec(1));
+  EXPECT_THAT(Summary(id).reason(), HasSubstr("2 of 3"));
+}
+
+TEST_F(EngineMaskingTest, TheStepUnderWayIsShown) {
+  const JobId id = Start(MaskedSpec(1));
+  EXPECT_EQ(Summary(id).current().step(), "advertise keys");
+  ExchangeKeys();
+  EXPECT_EQ(Summary(id).current().step(), "report");
+}
+
+TEST_F(EngineMaskingTest, AHundredRoundsTakeOneSessionAndTheNextTakesAnother) {
+  const JobId id = Start(MaskedSpec(101));
+  ExchangeKeys();
+  for (int round = 1; round <= 100; ++round) DoRound();
+  ASSERT_TRUE(Task("north").has_advertise_keys());
+  ExchangeKeys();
+  DoRound();
+  EXPECT_EQ(Shown(id).job().state(), v1::JOB_STATE_COMPLETED);
+}
+
+}  // namespace
+}  // namespace chorale::coordinator
