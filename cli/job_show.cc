@@ -20,11 +20,20 @@ struct Options {
 
 void PrintText(const v1::ShowJobResponse& response, std::ostream& out) {
   const v1::JobSummary& job = response.job();
+  v1::JobSpec spec;
+  const bool known = spec.ParseFromString(response.spec());  // Not that of a newer version.
+  if (!known) spec.Clear();
   out << "job        " << Printable(job.job_id()) << '\n'
       << "name       " << Printable(job.name()) << '\n'
       << "researcher " << Printable(job.researcher()) << '\n'
       << "state      " << JobStateName(job.state()) << '\n';
   if (!job.reason().empty()) out << "reason     " << Printable(job.reason()) << '\n';
+  if (known) {
+    out << "reports    "
+        << (spec.secure_aggregation().has_none() ? "in the clear: the coordinator sees each"
+                                                 : "masked: the coordinator sees their sum")
+        << '\n';
+  }
   out << "rounds     " << job.published_rounds() << " of " << job.wanted_rounds() << " published\n"
       << "submitted  " << TimeCell(job.has_submitted_at(), job.submitted_at()) << '\n'
       << "ended      " << TimeCell(job.has_ended_at(), job.ended_at()) << "\n\n";
@@ -46,8 +55,6 @@ void PrintText(const v1::ShowJobResponse& response, std::ostream& out) {
   }
   table.Print(out);
 
-  v1::JobSpec spec;
-  if (!spec.ParseFromString(response.spec())) spec.Clear();  // Of a newer version: levels by place.
   for (const v1::RoundRecord& round : response.rounds()) {
     const std::string statistics = StatisticsText(round, spec);
     if (!statistics.empty()) out << "\ncolumns over all sites\n" << statistics;

@@ -99,6 +99,10 @@ Json RoundJson(const v1::RoundRecord& record) {
   round["participants"] = std::move(participants);
   round["excluded"] = std::move(excluded);
   round["num_examples"] = record.num_examples();
+  // Of masked reports: nobody saw one of them by itself.
+  if (!record.secagg_session().empty()) {
+    round["secagg_session"] = ToHex(AsBytes(record.secagg_session()));
+  }
   if (!record.model_digest().empty()) round["model_digest"] = ToHex(AsBytes(record.model_digest()));
   for (const v1::MetricValue& metric : record.metrics()) {
     round["metrics"][NameOf(metric)] = {{"value", metric.value()},

@@ -228,7 +228,7 @@ Recovery Recoverer::Run() {
       break;
     }
     // Who was right before comes first.
-    std::ranges::stable_partition(target.shares, [&](const HeldShare& held) {
+    std::stable_partition(target.shares.begin(), target.shares.end(), [&](const HeldShare& held) {
       return std::ranges::binary_search(trusted_, held.holder);
     });
     HeldShares good(target.shares.begin(), target.shares.begin() + threshold_);

@@ -85,7 +85,10 @@ class EightSitesTest(unittest.TestCase):
         job_id = self.federation.submit(job)
         shown = self.federation.wait_job(job_id)
         self.assertEqual(shown["job"]["state"], "JOB_STATE_COMPLETED", shown["job"]["reason"])
-        tensors = federation.load_safetensors(self.federation.pull(job_id) / "model.safetensors")
+        model = self.federation.pull(job_id)
+        manifest = json.loads((model / "manifest.json").read_text())
+        self.assertEqual({"secagg_session" in r for r in manifest["rounds"]}, {not secure_aggregation})
+        tensors = federation.load_safetensors(model / "model.safetensors")
         values = [float(v) for name in sorted(tensors) for v in tensors[name].ravel()]
         return {"values": values, "rounds": training_rounds(shown)}
 

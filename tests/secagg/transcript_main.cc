@@ -37,7 +37,12 @@ void WriteEnd(std::ostream& out, const Federation& federation) {
     }
   }
   out << "message SessionManifest to 0 " << ToHex(federation.server().manifest()) << '\n';
+  const Bytes* directory = nullptr;
   for (const Crossing& crossing : federation.transcript()) {
+    if (crossing.kind == MessageKind::kKeyDirectory) {  // Large, and the same for everybody.
+      if (directory != nullptr && *directory == crossing.message) continue;
+      directory = &crossing.message;
+    }
     out << "message " << NameOf(crossing.kind) << (crossing.is_from_site ? " from " : " to ")
         << crossing.member << ' ' << ToHex(crossing.message) << '\n';
   }
