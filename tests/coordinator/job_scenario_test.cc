@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -11,7 +10,7 @@
 #include "coordinator/job.h"
 #include "coordinator/job_event_codec.h"
 #include "coordinator/round_record.h"
-#include "tests/support/source_directory.h"
+#include "tests/coordinator/scenario_file.h"
 
 // Runs tests/scenarios/job_*.txt: blocks of commands, "----", and what they lead to. After every
 // block the stored events are replayed and must give the same job.
@@ -216,46 +215,13 @@ class JobScenario {
 class JobScenarioTest : public testing::TestWithParam<std::filesystem::path> {};
 
 TEST_P(JobScenarioTest, GoesAsWritten) {
-  std::ifstream file(GetParam());
   JobScenario scenario;
-  std::string told;
-  std::string expected;
-  bool expects = false;
-  int number = 0;
-  const auto compare = [&] {
-    EXPECT_EQ(told, expected) << "before line " << number << " of " << GetParam();
-    told.clear();
-    expected.clear();
-    scenario.ExpectReplays();
-  };
-  for (std::string line; std::getline(file, line);) {
-    ++number;
-    if (line.starts_with("#")) continue;
-    if (line == "----") {
-      expects = true;
-    } else if (line.empty()) {
-      if (expects) compare();
-      expects = false;
-    } else if (expects) {
-      expected += line + "\n";
-    } else {
-      told += scenario.Do(line);
-    }
-  }
-  compare();
+  ExpectAsWritten(
+      GetParam(), [&](const std::string& line) { return scenario.Do(line); },
+      [&] { scenario.ExpectReplays(); });
 }
 
-std::vector<std::filesystem::path> JobScenarios() {
-  std::vector<std::filesystem::path> paths;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(support::SourceDirectory() / "tests" / "scenarios")) {
-    if (entry.path().filename().string().starts_with("job_")) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
-
-INSTANTIATE_TEST_SUITE_P(Job, JobScenarioTest, testing::ValuesIn(JobScenarios()),
+INSTANTIATE_TEST_SUITE_P(Job, JobScenarioTest, testing::ValuesIn(ScenarioFiles("job_")),
                          [](const auto& scenario) { return scenario.param.stem().string(); });
 
 }  // namespace

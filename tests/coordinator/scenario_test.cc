@@ -1,14 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <string>
 
 #include "coordinator/round.h"
-#include "tests/support/source_directory.h"
+#include "tests/coordinator/scenario_file.h"
 
 // Runs tests/scenarios/round_*.txt: blocks of commands, "----", and what they lead to.
 //   cohort SITE... min_reports=N deadline=Ns    report SITE examples=N    refuse SITE CODE
@@ -127,45 +125,11 @@ class Scenario {
 class ScenarioTest : public testing::TestWithParam<std::filesystem::path> {};
 
 TEST_P(ScenarioTest, GoesAsWritten) {
-  std::ifstream file(GetParam());
   Scenario scenario;
-  std::string told;
-  std::string expected;
-  bool expects = false;
-  int number = 0;
-  const auto compare = [&] {
-    EXPECT_EQ(told, expected) << "before line " << number << " of " << GetParam();
-    told.clear();
-    expected.clear();
-  };
-  for (std::string line; std::getline(file, line);) {
-    ++number;
-    if (line.starts_with("#")) continue;
-    if (line == "----") {
-      expects = true;
-    } else if (line.empty()) {
-      if (expects) compare();
-      expects = false;
-    } else if (expects) {
-      expected += line + "\n";
-    } else {
-      told += scenario.Do(line);
-    }
-  }
-  compare();
+  ExpectAsWritten(GetParam(), [&](const std::string& line) { return scenario.Do(line); });
 }
 
-std::vector<std::filesystem::path> Scenarios() {
-  std::vector<std::filesystem::path> paths;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(support::SourceDirectory() / "tests" / "scenarios")) {
-    if (entry.path().filename().string().starts_with("round_")) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
-
-INSTANTIATE_TEST_SUITE_P(Round, ScenarioTest, testing::ValuesIn(Scenarios()),
+INSTANTIATE_TEST_SUITE_P(Round, ScenarioTest, testing::ValuesIn(ScenarioFiles("round_")),
                          [](const auto& scenario) { return scenario.param.stem().string(); });
 
 }  // namespace
