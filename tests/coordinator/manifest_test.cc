@@ -18,29 +18,34 @@ using testing::ElementsAre;
 const Time kNow{std::chrono::seconds(1'000'000)};
 const crypto::BlobId kModel{.size_bytes = 16, .digest = {0xab}};
 
-// A job of three sites whose rounds publish with north and south while east refuses.
-JobEntry EntryAfter(int num_rounds) {
-  v1::JobSpec spec = support::ValidJob();
-  spec.mutable_rounds()->set_count(10000);
+JobEntry EntryOf(const v1::JobSpec& spec) {
   StoredSubmission submission{.id = JobId("j1"),
                               .researcher = ResearcherId("ada"),
                               .idempotency_key = "key",
                               .envelope = {},
                               .submitted_at = kNow};
   submission.envelope.set_spec(spec.SerializeAsString());
-  JobEntry entry = *MakeEntry(std::move(submission), {});
-  const auto step = [&](const JobEvent& event) {
-    const auto actions = entry.machine.Step(event, kNow);
-    ASSERT_TRUE(actions.ok()) << actions.status();
-  };
-  step(JobStarted{kModel});
+  return *MakeEntry(std::move(submission), {});
+}
+
+void Step(JobEntry& entry, const JobEvent& event) {
+  const auto actions = entry.machine.Step(event, kNow);
+  ASSERT_TRUE(actions.ok()) << actions.status();
+}
+
+// A job of three sites whose rounds publish with north and south while east refuses.
+JobEntry EntryAfter(int num_rounds) {
+  v1::JobSpec spec = support::ValidJob();
+  spec.mutable_rounds()->set_count(10000);
+  JobEntry entry = EntryOf(spec);
+  Step(entry, JobStarted{kModel});
   for (int i = 0; i < num_rounds; ++i) {
-    step(CohortSelected{{SiteId("east"), SiteId("north"), SiteId("south")}});
+    Step(entry, CohortSelected{{SiteId("east"), SiteId("north"), SiteId("south")}});
     const RoundKey key = entry.machine.round()->key();
-    step(SiteRefused{key, SiteId("east"), {"BUSY", "later"}});
-    step(SiteReported{key, SiteId("north"), {.payload = kModel, .num_examples = 3}});
-    step(SiteReported{key, SiteId("south"), {.payload = kModel, .num_examples = 4}});
-    step(RoundAggregated{kModel});
+    Step(entry, SiteRefused{key, SiteId("east"), {"BUSY", "later"}});
+    Step(entry, SiteReported{key, SiteId("north"), {.payload = kModel, .num_examples = 3}});
+    Step(entry, SiteReported{key, SiteId("south"), {.payload = kModel, .num_examples = 4}});
+    Step(entry, RoundAggregated{kModel});
   }
   return entry;
 }
@@ -79,23 +84,14 @@ TEST(ManifestTest, SaysHowASolutionWasFound) {
   spec.clear_training();
   spec.clear_aggregation();
   spec.mutable_newton()->set_l2_penalty(0.5);
-  StoredSubmission submission{.id = JobId("j1"),
-                              .researcher = ResearcherId("ada"),
-                              .idempotency_key = "key",
-                              .envelope = {},
-                              .submitted_at = kNow};
-  submission.envelope.set_spec(spec.SerializeAsString());
-  JobEntry entry = *MakeEntry(std::move(submission), {});
-  const auto step = [&](const JobEvent& event) {
-    const auto actions = entry.machine.Step(event, kNow);
-    ASSERT_TRUE(actions.ok()) << actions.status();
-  };
-  step(JobStarted{kModel});
-  step(CohortSelected{{SiteId("north"), SiteId("south")}});
+  JobEntry entry = EntryOf(spec);
+  Step(entry, JobStarted{kModel});
+  Step(entry, CohortSelected{{SiteId("north"), SiteId("south")}});
   const RoundKey key = entry.machine.round()->key();
-  step(SiteReported{key, SiteId("north"), {.payload = kModel, .num_examples = 3}});
-  step(SiteReported{key, SiteId("south"), {.payload = kModel, .num_examples = 4}});
-  step(RoundAggregated{.result = kModel, .converged = "converged", .note = "collinear columns"});
+  Step(entry, SiteReported{key, SiteId("north"), {.payload = kModel, .num_examples = 3}});
+  Step(entry, SiteReported{key, SiteId("south"), {.payload = kModel, .num_examples = 4}});
+  Step(entry,
+       RoundAggregated{.result = kModel, .converged = "converged", .note = "collinear columns"});
 
   const auto manifest = nlohmann::json::parse(MakeManifest(entry, kModel));
 
