@@ -4,6 +4,7 @@
 #include <openssl/params.h>
 
 #include <string>
+#include <utility>
 
 #include "core/crypto/openssl_handles.h"
 #include "core/crypto/random.h"
@@ -62,6 +63,7 @@ SecretBytes RunHkdf(HkdfInputs inputs, std::size_t size) {
 }  // namespace
 
 struct X25519PrivateKey::Loaded {
+  explicit Loaded(Key loaded) : key(std::move(loaded)) {}
   Key key;
 };
 
