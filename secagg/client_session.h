@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -155,6 +156,8 @@ class ClientSession {
   [[nodiscard]] const std::vector<Evidence>& evidence() const { return evidence_; }
   // To be kept for the site's next session.
   [[nodiscard]] const DifferencingGuard& guard() const { return guard_; }
+  // A sum that the site reveals in another session under way.
+  void Remember(RevealedSum sum) { guard_.Record(std::move(sum)); }
 
   ClientSession(ClientSession&&) noexcept = default;
   ClientSession& operator=(ClientSession&&) noexcept = default;

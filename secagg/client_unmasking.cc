@@ -122,9 +122,11 @@ StatusOr<ClientSession::Transition> ClientSession::On(InSession state,
                        RoundName(collected.round) + " as this site saw it, got " +
                        std::to_string(signers.size()));
   }
+  RevealedSum revealed = SumOf(view, consent->input.round.terms, consent->survivors);
+  // Once more: another session may have revealed a sum since this one consented.
+  CHORALE_RETURN_IF_ERROR(guard_.Check(revealed));
   Bytes unmasking = Unmask(state, *consent);
   Send send{MessageKind::kUnmasking, unmasking};
-  RevealedSum revealed = SumOf(view, consent->input.round.terms, consent->survivors);
   state.round = Unmasked{.consent = AwaitingSignatures(*consent),
                          .signatures = digest,
                          .unmasking = std::move(unmasking)};

@@ -15,6 +15,7 @@
 #include "site_agent/driver.h"
 #include "site_agent/federation_client.h"
 #include "site_agent/journal.h"
+#include "site_agent/promises.h"
 #include "site_agent/release_guard.h"
 #include "site_agent/secure_sessions.h"
 #include "site_agent/work.h"
@@ -46,10 +47,12 @@ secagg::GroupPolicy GroupPolicyOf(const v1::GroupPolicy& config) {
 
 // In order of dependence: destruction goes backwards.
 struct Agent::State {
-  State(AgentParts made, storage::DirectoryLock held, std::unique_ptr<Journal> opened)
+  State(AgentParts made, storage::DirectoryLock held, std::unique_ptr<Journal> opened,
+        Promises kept)
       : parts(std::move(made)),
         lock(std::move(held)),
         journal(std::move(opened)),
+        promises(std::move(kept)),
         metrics(registry),
         client({.coordinator = parts.config.coordinator(),
                 .proxy = parts.config.proxy(),
@@ -64,7 +67,8 @@ struct Agent::State {
                   .clock = clock,
                   .random = random,
                   .policy = GroupPolicyOf(parts.config.policy().secure_aggregation()),
-                  .state_directory = parts.config.state_directory()}),
+                  .state_directory = parts.config.state_directory(),
+                  .promises = promises}),
         work({.config = parts.config,
               .config_directory = parts.config_directory,
               .root = parts.identity.root(),
@@ -81,6 +85,7 @@ struct Agent::State {
   SystemClock clock;
   crypto::SecureRandom random;
   std::unique_ptr<Journal> journal;
+  Promises promises;
   metrics::Registry registry;
   AgentMetrics metrics;
   FederationClient client;
@@ -103,7 +108,9 @@ StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentParts parts) {
     return Annotate(lock.status(), "another site agent uses state_directory " + directory.string());
   }
   CHORALE_ASSIGN_OR_RETURN(std::unique_ptr<Journal> journal, Journal::Open(directory));
-  auto state = std::make_unique<State>(std::move(parts), *std::move(lock), std::move(journal));
+  CHORALE_ASSIGN_OR_RETURN(Promises promises, Promises::Open(directory));
+  auto state = std::make_unique<State>(std::move(parts), *std::move(lock), std::move(journal),
+                                       std::move(promises));
   CHORALE_ASSIGN_OR_RETURN(
       state->driver, Driver::Create(SessionOptions{}, {.link = state->client,
                                                        .guard = state->guard,

@@ -17,7 +17,7 @@ namespace chorale::site_agent {
 namespace {
 
 constexpr std::string_view kRosterVersionFile = "roster-version";
-constexpr std::size_t kMostNonces = 1000;
+constexpr std::uint32_t kMinDifference = 2;  // Sites in which two sums of one task may differ.
 
 Status NotVouchedFor(const std::string& who, const Status& why) {
   return secagg::Refused(secagg::RefusalCode::kUnknownCertificate, who + ": " + MessageOf(why));
@@ -30,6 +30,12 @@ StatusOr<Bytes> OnlyMessage(std::vector<secagg::ClientAction> actions) {
     if (auto* withdraw = std::get_if<secagg::Withdraw>(&action)) return withdraw->reason;
   }
   return Internal("secure aggregation had nothing to say");
+}
+
+// What the session revealed last, or knew to be revealed.
+std::optional<secagg::RevealedSum> LastSum(const secagg::ClientSession& session) {
+  const std::deque<secagg::RevealedSum>& sums = session.guard().sums();
+  return sums.empty() ? std::nullopt : std::optional(sums.back());
 }
 
 std::uint64_t ReadVersion(const std::filesystem::path& path) {
@@ -137,6 +143,10 @@ StatusOr<Bytes> SecureSessions::Begin(const SessionOwner& owner, Bytes manifest,
   CHORALE_ASSIGN_OR_RETURN(const crypto::SigningPublicKey coordinator,
                            verifier->CoordinatorKey(coordinator_certificate, now));
 
+  // What was begun and revealed before still counts, also by a process that is gone.
+  CHORALE_ASSIGN_OR_RETURN(const std::deque<crypto::Digest> nonces, parts_.promises.Nonces());
+  CHORALE_ASSIGN_OR_RETURN(std::deque<secagg::RevealedSum> sums,
+                           parts_.promises.SumsOf(owner.job_digest));
   secagg::ClientOptions options{.site = SiteId(parts_.identity.party().name),
                                 .federation = parts_.identity.party().federation,
                                 .job = owner.job,
@@ -146,10 +156,8 @@ StatusOr<Bytes> SecureSessions::Begin(const SessionOwner& owner, Bytes manifest,
                                 .verifier = *verifier,
                                 .random = parts_.random,
                                 .policy = {.group = parts_.policy},
-                                .used_nonces = {used_nonces_.begin(), used_nonces_.end()}};
-  // What was revealed in earlier sessions of the job still counts.
-  const auto earlier = entries_.find(owner.job);
-  if (earlier != entries_.end()) options.guard = earlier->second.session->guard();
+                                .guard = secagg::DifferencingGuard(kMinDifference, std::move(sums)),
+                                .used_nonces = {nonces.begin(), nonces.end()}};
   CHORALE_ASSIGN_OR_RETURN(secagg::ClientSession session,
                            secagg::ClientSession::Create(std::move(options)));
   Entry entry{.job_digest = owner.job_digest,
@@ -157,8 +165,7 @@ StatusOr<Bytes> SecureSessions::Begin(const SessionOwner& owner, Bytes manifest,
               .session = std::make_unique<secagg::ClientSession>(std::move(session))};
   CHORALE_ASSIGN_OR_RETURN(std::vector<secagg::ClientAction> actions,
                            Step(entry, secagg::ManifestReceived{std::move(manifest)}));
-  used_nonces_.push_back(entry.session->membership()->terms->nonce);
-  if (used_nonces_.size() > kMostNonces) used_nonces_.pop_front();
+  CHORALE_RETURN_IF_ERROR(parts_.promises.RecordNonce(entry.session->membership()->terms->nonce));
   std::erase(order_, owner.job);
   order_.push_back(owner.job);
   entries_.insert_or_assign(owner.job, std::move(entry));
@@ -193,10 +200,28 @@ StatusOr<std::vector<secagg::ClientAction>> SecureSessions::Step(Entry& entry,
   return actions;
 }
 
+Status SecureSessions::Remember(const crypto::Digest& job_digest, const secagg::RevealedSum& sum) {
+  CHORALE_RETURN_IF_ERROR(parts_.promises.RecordSum(job_digest, sum));
+  for (auto& [job, entry] : entries_) {
+    if (entry.job_digest == job_digest) entry.session->Remember(sum);
+  }
+  return OkStatus();
+}
+
 StatusOr<Bytes> SecureSessions::Answer(const SessionOwner& owner, secagg::ClientEvent message) {
   Tidy();
   CHORALE_ASSIGN_OR_RETURN(Entry * entry, Find(owner));
+  const std::optional<secagg::RevealedSum> last = LastSum(*entry->session);
   CHORALE_ASSIGN_OR_RETURN(std::vector<secagg::ClientAction> actions, Step(*entry, message));
+  const std::optional<secagg::RevealedSum> revealed = LastSum(*entry->session);
+  if (revealed != last) {
+    if (Status kept = Remember(owner.job_digest, *revealed); !kept.ok()) {
+      // The session would give the same answer again, which nothing remembers.
+      entries_.erase(owner.job);
+      std::erase(order_, owner.job);
+      return Annotate(kept, "a sum that is about to be revealed cannot be remembered");
+    }
+  }
   return OnlyMessage(std::move(actions));
 }
 

@@ -16,6 +16,7 @@
 #include "core/time.h"
 #include "identity/identity.h"
 #include "secagg/client_session.h"
+#include "site_agent/promises.h"
 
 // This site's sessions of secure aggregation.
 namespace chorale::site_agent {
@@ -26,6 +27,7 @@ struct SecureSessionsParts {
   RandomSource& random;  // crypto::SecureRandom outside of tests: keys and seeds are drawn from it.
   secagg::GroupPolicy policy;
   std::filesystem::path state_directory;  // Remembers the newest roster.
+  Promises& promises;                     // Remembers nonces and revealed sums.
 };
 
 // A signed job at this site, as the coordinator names it and as the site knows it.
@@ -42,8 +44,11 @@ struct MaskedRound {
 };
 
 // At most one session a job, of the latest kMaxSessions jobs; secrets are in memory only, so that
-// sessions end with the process. Errors of every call: a refusal (secagg::RefusalOf says which;
-// STATE_LOST where there is no such session), or the disk's. Not thread-safe: the worker's.
+// sessions end with the process. What a session promises is on disk before the message that relies
+// on it is returned: the nonce before AdvertiseKeys, the sum before Unmasking; and holds for every
+// session of the same signed job, whatever the coordinator calls it. Errors of every call: a
+// refusal (secagg::RefusalOf says which; STATE_LOST where there is no such session), or the disk's.
+// Not thread-safe: the worker's.
 class SecureSessions {
  public:
   static constexpr std::size_t kMaxSessions = 16;
@@ -83,14 +88,14 @@ class SecureSessions {
   [[nodiscard]] StatusOr<Entry*> Find(const SessionOwner& owner) const;
   [[nodiscard]] StatusOr<std::vector<secagg::ClientAction>> Step(Entry& entry,
                                                                  const secagg::ClientEvent& event);
+  // Keeps a sum that is about to be revealed.
+  [[nodiscard]] Status Remember(const crypto::Digest& job_digest, const secagg::RevealedSum& sum);
   // Erases what is past its deadline, in every session.
   void Tidy();
 
   SecureSessionsParts parts_;
   mutable std::map<JobId, Entry> entries_;
   std::deque<JobId> order_;  // Of beginning.
-  // Of sessions that are gone: a nonce is taken once.
-  std::deque<crypto::Digest> used_nonces_;
 };
 
 }  // namespace chorale::site_agent

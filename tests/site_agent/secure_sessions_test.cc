@@ -4,12 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/crypto/random.h"
 #include "core/storage/file.h"
+#include "core/storage/sqlite.h"
 #include "secagg/refusal.h"
 #include "secagg/server_session.h"
 #include "tests/support/temporary_directory.h"
@@ -46,28 +50,61 @@ class SecureSessionsTest : public testing::Test {
 
   std::unique_ptr<SecureSessions> MakeSessions(const identity::Identity& identity,
                                                const std::string& name) {
-    std::filesystem::create_directories(directory_.path() / name);
-    return std::make_unique<SecureSessions>(
-        SecureSessionsParts{.identity = identity,
-                            .clock = clock_,
-                            .random = random_,
-                            .policy = policy_,
-                            .state_directory = directory_.path() / name});
+    const std::filesystem::path state = directory_.path() / name;
+    std::filesystem::create_directories(state);
+    promises_.insert_or_assign(name, std::make_unique<Promises>(Promises::Open(state).value()));
+    return std::make_unique<SecureSessions>(SecureSessionsParts{.identity = identity,
+                                                                .clock = clock_,
+                                                                .random = random_,
+                                                                .policy = policy_,
+                                                                .state_directory = state,
+                                                                .promises = *promises_.at(name)});
+  }
+  // The site as it starts again after kill -9: only what lies in its files is left.
+  void StartAgain(std::size_t site) {
+    const std::string& name = kNames[site];
+    const std::filesystem::path state = directory_.path() / name;
+    const std::filesystem::path left = directory_.path() / (name + "-left");
+    std::filesystem::copy(state, left, std::filesystem::copy_options::recursive);
+    sessions_[site].reset();
+    promises_.erase(name);
+    std::filesystem::remove_all(state);
+    std::filesystem::rename(left, state);
+    sessions_[site] = MakeSessions(*identities_[site], name);
+  }
+
+  // Nothing more can be written into the table.
+  void BreakPromises(const std::string& name, const std::string& table) {
+    const storage::Migration already_applied[] = {{.sql = "SELECT 1"}};
+    auto database =
+        storage::Database::Open(directory_.path() / name / "promises.db", already_applied);
+    ASSERT_TRUE(database.ok()) << database.status();
+    ASSERT_TRUE(database
+                    ->Execute("CREATE TRIGGER no_more BEFORE INSERT ON " + table +
+                              " BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+                    .ok());
   }
 
   std::string Roster() const { return *storage::ReadFile(pki_.roster_path(), 1u << 20); }
 
-  secagg::ServerSession MakeServer(const std::string& roster) {
+  crypto::Digest DrawNonce() {
     crypto::Digest nonce;
     random_.Fill(nonce);
-    secagg::ServerOptions options{.federation = "choir",
-                                  .job = owner_.job,
-                                  .job_digest = owner_.job_digest,
-                                  .members = {},
-                                  .roster = roster,
-                                  .group = secagg::DefaultGroup(3),
-                                  .nonce = nonce,
-                                  .signing_key = coordinator_->signing_key()};
+    return nonce;
+  }
+  secagg::ServerSession MakeServer(const std::string& roster) {
+    return MakeServer(roster, DrawNonce());
+  }
+  secagg::ServerSession MakeServer(const std::string& roster, const crypto::Digest& nonce) {
+    secagg::ServerOptions options{
+        .federation = "choir",
+        .job = owner_.job,
+        .job_digest = owner_.job_digest,
+        .members = {},
+        .roster = roster,
+        .group = secagg::DefaultGroup(static_cast<std::uint32_t>(identities_.size())),
+        .nonce = nonce,
+        .signing_key = coordinator_->signing_key()};
     for (const auto& identity : identities_) {
       options.members.push_back({.member = {.site = SiteId(identity->party().name),
                                             .key = identity->party().signing_key,
@@ -105,15 +142,16 @@ class SecureSessionsTest : public testing::Test {
     return *std::move(actions);
   }
   void SetUpSession(secagg::ServerSession& server) {
-    std::vector<Bytes> messages(3);
-    for (std::size_t i = 0; i < 3; ++i) messages[i] = Begin(i, server).value();
+    const std::size_t n = sessions_.size();
+    std::vector<Bytes> messages(n);
+    for (std::size_t i = 0; i < n; ++i) messages[i] = Begin(i, server).value();
     auto actions = Close(server, secagg::MessageKind::kAdvertiseKeys, messages);
-    for (std::size_t i = 0; i < 3; ++i) {
+    for (std::size_t i = 0; i < n; ++i) {
       messages[i] =
           sessions_[i]->Answer(owner_, secagg::KeysReceived{MessageFor(actions, i)}).value();
     }
     actions = Close(server, secagg::MessageKind::kShareKeys, messages);
-    for (std::size_t i = 0; i < 3; ++i) {
+    for (std::size_t i = 0; i < n; ++i) {
       messages[i] =
           sessions_[i]->Answer(owner_, secagg::SharesReceived{MessageFor(actions, i)}).value();
     }
@@ -123,7 +161,7 @@ class SecureSessionsTest : public testing::Test {
                   const crypto::Digest& model = {1}) {
     const auto actions =
         server.Step(secagg::RoundRequested{.round = round,
-                                           .participants = {0, 1, 2},
+                                           .participants = server.Eligible(),
                                            .model = model,
                                            .task = {2},
                                            .encoding = {3},
@@ -140,6 +178,7 @@ class SecureSessionsTest : public testing::Test {
   crypto::SecureRandom random_;
   secagg::GroupPolicy policy_;
   SessionOwner owner_{.job = JobId("j1"), .job_digest = {7}};
+  std::map<std::string, std::unique_ptr<Promises>> promises_;
   std::unique_ptr<identity::Identity> coordinator_;
   std::vector<std::unique_ptr<identity::Identity>> identities_;
   std::vector<std::unique_ptr<SecureSessions>> sessions_;
@@ -274,6 +313,30 @@ TEST_F(SecureSessionsTest, AManifestIsTakenOnce) {
               Optional(RefusalCode::kSessionReplayed));
 }
 
+TEST_F(SecureSessionsTest, ANonceIsTakenOnceAlsoAfterARestart) {
+  const crypto::Digest nonce = DrawNonce();
+  ASSERT_TRUE(Begin(0, MakeServer(Roster(), nonce)).ok());
+
+  StartAgain(0);
+  clock_.now += std::chrono::seconds(1);  // Another manifest, under the same nonce.
+
+  EXPECT_THAT(secagg::RefusalOf(Begin(0, MakeServer(Roster(), nonce)).status()),
+              Optional(RefusalCode::kSessionReplayed));
+  EXPECT_TRUE(Begin(0, MakeServer(Roster())).ok());
+}
+
+TEST_F(SecureSessionsTest, ANonceThatCannotBeKeptLetsNoKeysOut) {
+  const secagg::ServerSession server = MakeServer(Roster());
+  BreakPromises("east", "nonces");
+
+  const auto begun = Begin(0, server);
+
+  EXPECT_FALSE(begun.ok());
+  EXPECT_EQ(secagg::RefusalOf(begun.status()), std::nullopt);
+  EXPECT_THAT(secagg::RefusalOf(sessions_[0]->NumMembers(owner_).status()),
+              Optional(RefusalCode::kStateLost));
+}
+
 TEST_F(SecureSessionsTest, ARoundIsOpenedOnce) {
   secagg::ServerSession server = MakeServer(Roster());
   SetUpSession(server);
@@ -294,6 +357,103 @@ TEST_F(SecureSessionsTest, ARoundThatIsGivenUpIsNotSignedForAndTheNextOneOpens) 
   ASSERT_TRUE(sessions_[0]->StartRound(owner_, {second, {1}, {2}}, {3}, kVectorBytes).ok());
   EXPECT_TRUE(sessions_[0]->Sign(owner_, 2, {4}).ok());
   sessions_[0]->GiveUp(owner_, 2);  // Too late: it was signed for.
+}
+
+// Five sites, of which four suffice.
+class DifferencingTest : public SecureSessionsTest {
+ protected:
+  DifferencingTest() {
+    for (const char* name : {"valley", "west"}) {
+      identities_.push_back(
+          std::make_unique<identity::Identity>(pki_.Load(v1::PARTY_ROLE_SITE, name)));
+      sessions_.push_back(MakeSessions(*identities_.back(), name));
+    }
+  }
+  // Sets a session up, masks and says who survived. Returns what the server then asks each with.
+  std::vector<secagg::ServerAction> Mask(secagg::ServerSession& server, std::size_t num_survivors) {
+    const Bytes start = OpenRound(server, 1);
+    for (std::size_t i = 0; i < num_survivors; ++i) {
+      const auto member = static_cast<secagg::MemberIndex>(i);
+      EXPECT_TRUE(sessions_[i]->StartRound(owner_, {start, {1}, {2}}, {3}, kVectorBytes).ok());
+      const auto input = sessions_[i]->Sign(owner_, 1, {4}).value();
+      EXPECT_TRUE(
+          server
+              .Step(secagg::MessageReceived{member, secagg::MessageKind::kMaskedInput, input},
+                    clock_.now)
+              .ok());
+      EXPECT_TRUE(server.Step(secagg::VectorReceived{member}, clock_.now).ok());
+    }
+    return *server.Step(secagg::StepClosed{}, clock_.now);
+  }
+  // Everybody of the survivors signs. Returns what they are asked to unmask with.
+  std::vector<secagg::ServerAction> Consent(secagg::ServerSession& server,
+                                            const std::vector<secagg::ServerAction>& asked,
+                                            std::size_t num_survivors) {
+    std::vector<Bytes> messages(num_survivors);
+    for (std::size_t i = 0; i < num_survivors; ++i) {
+      messages[i] =
+          sessions_[i]->Answer(owner_, secagg::SurvivorsReceived{MessageFor(asked, i)}).value();
+    }
+    return Close(server, secagg::MessageKind::kConsistencySignature, messages);
+  }
+  StatusOr<Bytes> Unmask(const std::vector<secagg::ServerAction>& asked) {
+    return sessions_[0]->Answer(owner_, secagg::SignaturesReceived{MessageFor(asked, 0)});
+  }
+  StatusOr<Bytes> Reveal(std::size_t num_survivors) {
+    secagg::ServerSession server = MakeServer(Roster());
+    SetUpSession(server);
+    return Unmask(Consent(server, Mask(server, num_survivors), num_survivors));
+  }
+  // What the first site says to survivors of a new session.
+  std::optional<RefusalCode> RefusalOfSurvivors(std::size_t num_survivors) {
+    secagg::ServerSession server = MakeServer(Roster());
+    SetUpSession(server);
+    const auto asked = Mask(server, num_survivors);
+    return secagg::RefusalOf(
+        sessions_[0]->Answer(owner_, secagg::SurvivorsReceived{MessageFor(asked, 0)}).status());
+  }
+};
+
+TEST_F(DifferencingTest, ASumThatDiffersByOneSiteIsRefusedAlsoAfterARestart) {
+  ASSERT_TRUE(Reveal(5).ok());
+
+  StartAgain(0);
+
+  EXPECT_EQ(RefusalOfSurvivors(4), RefusalCode::kDifferencing);
+  EXPECT_EQ(RefusalOfSurvivors(5), std::nullopt);
+}
+
+TEST_F(DifferencingTest, ASumThatDiffersByOneSiteIsRefusedUnderAnotherNameOfTheJob) {
+  ASSERT_TRUE(Reveal(5).ok());
+
+  owner_.job = JobId("j2");
+
+  EXPECT_EQ(RefusalOfSurvivors(4), RefusalCode::kDifferencing);
+}
+
+TEST_F(DifferencingTest, OfTwoSessionsThatWereConsentedToOneIsUnmasked) {
+  secagg::ServerSession first = MakeServer(Roster());
+  SetUpSession(first);
+  const auto over_five = Consent(first, Mask(first, 5), 5);
+  const SessionOwner before = std::exchange(owner_, {JobId("j2"), owner_.job_digest});
+  secagg::ServerSession second = MakeServer(Roster());
+  SetUpSession(second);
+  const auto over_four = Consent(second, Mask(second, 4), 4);
+  ASSERT_TRUE(Unmask(over_four).ok());
+
+  owner_ = before;
+
+  EXPECT_THAT(secagg::RefusalOf(Unmask(over_five).status()), Optional(RefusalCode::kDifferencing));
+}
+
+TEST_F(DifferencingTest, ASumThatCannotBeKeptIsNotUnmaskedAndEndsTheSession) {
+  secagg::ServerSession server = MakeServer(Roster());
+  SetUpSession(server);
+  const auto asked = Consent(server, Mask(server, 5), 5);
+  BreakPromises("east", "sums");
+
+  EXPECT_FALSE(Unmask(asked).ok());
+  EXPECT_THAT(secagg::RefusalOf(Unmask(asked).status()), Optional(RefusalCode::kStateLost));
 }
 
 TEST_F(SecureSessionsTest, OnlyTheLatestSessionsAreKept) {
