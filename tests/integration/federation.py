@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -58,6 +59,12 @@ def slow_training(steps=1_000_000):
         "local_steps": steps,
         "batch_size": 1,
     }
+
+
+def check_sanitizers(name, text):
+    """Fails when a sanitizer has found something, whatever became of the process."""
+    if re.search("(Address|Leak|Thread|UndefinedBehavior)Sanitizer|: runtime error: ", text):
+        raise AssertionError(f"{name}: a sanitizer's report:\n{text}")
 
 
 class Process:
@@ -137,6 +144,7 @@ def run(*arguments, timeout=120):
     """Runs the command-line tool and returns its standard output."""
     command = [str(BIN / "chorale"), *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    check_sanitizers(command, result.stderr)
     if result.returncode != 0:
         raise CommandFailed(command, result)
     return result.stdout
@@ -296,6 +304,8 @@ class Federation:
             process.wait()
             process.child.stderr.close()
         shutil.rmtree(self.root, ignore_errors=True)
+        for process in self.processes:
+            check_sanitizers(process.name, process.text())
 
 
 def states(round_record):
