@@ -27,6 +27,12 @@ const EVP_CIPHER* CtrMethod(std::size_t key_bytes) {
   return key_bytes == 16 ? small : large;
 }
 
+const EVP_CIPHER* ChaCha20Method() {
+  static const EVP_CIPHER* const method =
+      OrDie(EVP_CIPHER_fetch(nullptr, "ChaCha20", nullptr), "ChaCha20");
+  return method;
+}
+
 CipherContext MakeContext() {
   return CipherContext(OrDie(EVP_CIPHER_CTX_new(), "memory for a cipher"));
 }
@@ -41,6 +47,17 @@ void Run(Update update, EVP_CIPHER_CTX* context, std::uint8_t* out, ByteSpan in)
     CheckOk(update(context, out, &written, in.data(), static_cast<int>(size)), "a cipher");
     if (out != nullptr) out += size;
     in = in.subspan(size);
+  }
+}
+
+// The next bytes of a stream cipher's keystream.
+void GenerateKeystream(EVP_CIPHER_CTX* context, std::span<std::uint8_t> out) {
+  // Zeroes encrypt to the keystream; in pieces whose zeroes stay in the first-level cache.
+  alignas(64) static constexpr std::array<std::uint8_t, 16384> kZeroes{};
+  while (!out.empty()) {
+    const std::size_t size = std::min(out.size(), kZeroes.size());
+    Run(EVP_EncryptUpdate, context, out.data(), ByteSpan(kZeroes).first(size));
+    out = out.subspan(size);
   }
 }
 
@@ -102,20 +119,9 @@ struct CtrStream::State {
   CipherContext context;
   std::size_t key_bytes = 0;
 
-  void Generate(std::span<std::uint8_t> out);
   // A null method or key keeps the one before.
   void Start(const EVP_CIPHER* method, const std::uint8_t* key, std::uint64_t offset);
 };
-
-void CtrStream::State::Generate(std::span<std::uint8_t> out) {
-  // Zeroes encrypt to the keystream; in pieces whose zeroes stay in the first-level cache.
-  alignas(64) static constexpr std::array<std::uint8_t, 16384> kZeroes{};
-  while (!out.empty()) {
-    const std::size_t size = std::min(out.size(), kZeroes.size());
-    Run(EVP_EncryptUpdate, context.get(), out.data(), ByteSpan(kZeroes).first(size));
-    out = out.subspan(size);
-  }
-}
 
 void CtrStream::State::Start(const EVP_CIPHER* method, const std::uint8_t* key,
                              std::uint64_t offset) {
@@ -128,7 +134,7 @@ void CtrStream::State::Start(const EVP_CIPHER* method, const std::uint8_t* key,
           "starting AES-CTR");
   if (offset % kBlockBytes == 0) return;
   std::array<std::uint8_t, kBlockBytes> skipped;
-  Generate(std::span(skipped).first(offset % kBlockBytes));
+  GenerateKeystream(context.get(), std::span(skipped).first(offset % kBlockBytes));
   Wipe(skipped);
 }
 
@@ -143,7 +149,9 @@ StatusOr<CtrStream> CtrStream::Create(const SecretBytes& key) {
   return stream;
 }
 
-void CtrStream::Generate(std::span<std::uint8_t> out) { state_->Generate(out); }
+void CtrStream::Generate(std::span<std::uint8_t> out) {
+  GenerateKeystream(state_->context.get(), out);
+}
 
 void CtrStream::Seek(std::uint64_t offset) { state_->Start(nullptr, nullptr, offset); }
 
@@ -155,6 +163,32 @@ Status CtrStream::Restart(const SecretBytes& key, std::uint64_t offset) {
   state_->key_bytes = key.size();
   state_->Start(is_same_method ? nullptr : CtrMethod(key.size()), key.Reveal().data(), offset);
   return OkStatus();
+}
+
+struct ChaCha20Stream::State {
+  CipherContext context;
+};
+
+ChaCha20Stream::ChaCha20Stream(std::unique_ptr<State> state) : state_(std::move(state)) {}
+ChaCha20Stream::ChaCha20Stream(ChaCha20Stream&&) noexcept = default;
+ChaCha20Stream& ChaCha20Stream::operator=(ChaCha20Stream&&) noexcept = default;
+ChaCha20Stream::~ChaCha20Stream() = default;
+
+StatusOr<ChaCha20Stream> ChaCha20Stream::Create(const SecretBytes& key, std::uint64_t nonce) {
+  if (key.size() != 32) {
+    return InvalidArgument("a ChaCha20 key has 32 bytes, got " + std::to_string(key.size()));
+  }
+  ChaCha20Stream stream(std::make_unique<State>(State{MakeContext()}));
+  std::array<std::uint8_t, 16> start{};  // The counter, then the nonce, each little-endian.
+  for (std::size_t i = 0; i < 8; ++i) start[8 + i] = static_cast<std::uint8_t>(nonce >> (8 * i));
+  CheckOk(EVP_EncryptInit_ex2(stream.state_->context.get(), ChaCha20Method(), key.Reveal().data(),
+                              start.data(), nullptr),
+          "starting ChaCha20");
+  return stream;
+}
+
+void ChaCha20Stream::Generate(std::span<std::uint8_t> out) {
+  GenerateKeystream(state_->context.get(), out);
 }
 
 }  // namespace chorale::crypto

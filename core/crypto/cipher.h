@@ -57,4 +57,23 @@ class CtrStream {
   std::unique_ptr<State> state_;
 };
 
+// The ChaCha20 keystream (Bernstein 2008; RFC 8439 with a 64-bit block counter, from zero, and a
+// 64-bit nonce): nonces of one key give streams that have nothing in common. Not thread-safe.
+class ChaCha20Stream {
+ public:
+  // INVALID_ARGUMENT unless 32 bytes.
+  [[nodiscard]] static StatusOr<ChaCha20Stream> Create(const SecretBytes& key, std::uint64_t nonce);
+  ChaCha20Stream(ChaCha20Stream&&) noexcept;
+  ChaCha20Stream& operator=(ChaCha20Stream&&) noexcept;
+  ~ChaCha20Stream();
+
+  // Overwrites `out` with the next bytes of the keystream. REQUIRES: not moved from.
+  void Generate(std::span<std::uint8_t> out);
+
+ private:
+  struct State;
+  explicit ChaCha20Stream(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
 }  // namespace chorale::crypto

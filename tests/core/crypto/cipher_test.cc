@@ -216,5 +216,52 @@ TEST(CtrStreamTest, RefusesAKeyOfAnotherSize) {
             "an AES-CTR key has 16 or 32 bytes, got 24");
 }
 
+ChaCha20Stream ChaCha(std::uint64_t nonce) {
+  return *ChaCha20Stream::Create(SecretBytes(Hex(kZeroKey)), nonce);
+}
+
+// RFC 8439, appendix A.1, test vectors 1, 2 and 5, whose nonces end in 64 bits of ours.
+TEST(ChaCha20StreamTest, GivesThePublishedKeystreams) {
+  ChaCha20Stream stream = ChaCha(0);
+  Bytes blocks(128);
+  stream.Generate(blocks);
+  EXPECT_EQ(ToHex(blocks),
+            "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7"
+            "da41597c5157488d7724e03fb8d84a376a43b8f41518a11cc387b669b2ee6586"
+            "9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed"
+            "29b721769ce64e43d57133b074d839d531ed1f28510afb45ace10a1f4b794d6f");
+
+  ChaCha20Stream other = ChaCha(std::uint64_t{2} << 56);
+  Bytes block(64);
+  other.Generate(block);
+  EXPECT_EQ(ToHex(block),
+            "c2c64d378cd536374ae204b9ef933fcd1a8b2288b3dfa49672ab765b54ee27c7"
+            "8a970e0e955c14f3a88e741b97c286f75f8fc299e8148362fa198a39531bed6d");
+}
+
+TEST(ChaCha20StreamTest, PiecesOfAnySizeReadTheSameBytes) {
+  ChaCha20Stream whole = ChaCha(1);
+  ChaCha20Stream pieces = ChaCha(1);
+  Bytes expected(50'000);
+  whole.Generate(expected);
+
+  Bytes bytes(expected.size());
+  std::size_t at = 0;
+  for (std::size_t size = 1; at < bytes.size(); size = size * 3 + 1) {
+    const std::size_t now = std::min(size, bytes.size() - at);
+    pieces.Generate(std::span(bytes).subspan(at, now));
+    at += now;
+  }
+
+  EXPECT_EQ(bytes, expected);
+}
+
+TEST(ChaCha20StreamTest, RefusesKeysOfAnotherSize) {
+  for (const std::size_t size : {0u, 16u, 31u, 33u}) {
+    EXPECT_EQ(ChaCha20Stream::Create(SecretBytes(size), 0).status().code(),
+              StatusCode::kInvalidArgument);
+  }
+}
+
 }  // namespace
 }  // namespace chorale::crypto
