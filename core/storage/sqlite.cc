@@ -155,12 +155,26 @@ Status Migrate(Database& database, std::span<const Migration> migrations) {
   }
 }
 
-Status Prepare(Database& database, std::span<const Migration> migrations) {
+// Writes nothing: a newer version's file stays as it is.
+StatusOr<std::size_t> CheckFile(Database& database, std::span<const Migration> migrations) {
   CHORALE_RETURN_IF_ERROR(database.Execute(kConnectionSettings));
-  // Before anything is written: a newer version's file stays as it is.
-  CHORALE_RETURN_IF_ERROR(LoadVersion(database, migrations.size()).status());
+  CHORALE_ASSIGN_OR_RETURN(const std::size_t version, LoadVersion(database, migrations.size()));
   CHORALE_ASSIGN_OR_RETURN(const std::string check, QueryText(database, "PRAGMA quick_check(1)"));
   if (check != "ok") return DataLoss("integrity check failed: " + check);
+  return version;
+}
+
+Status PrepareToRead(Database& database, std::span<const Migration> migrations) {
+  CHORALE_ASSIGN_OR_RETURN(const std::size_t version, CheckFile(database, migrations));
+  if (version == migrations.size()) return OkStatus();
+  return FailedPrecondition("written by an older version of this program (schema " +
+                            std::to_string(version) + ", read is " +
+                            std::to_string(migrations.size()) +
+                            "); start the program that writes it once");
+}
+
+Status Prepare(Database& database, std::span<const Migration> migrations) {
+  CHORALE_RETURN_IF_ERROR(CheckFile(database, migrations).status());
   CHORALE_ASSIGN_OR_RETURN(const std::string mode,
                            QueryText(database, "PRAGMA journal_mode = WAL"));
   if (mode != "wal") {
@@ -264,20 +278,35 @@ bool Statement::IsNull(int column) const {
 
 // ---- Database
 
-StatusOr<Database> Database::Open(const std::filesystem::path& path,
-                                  std::span<const Migration> migrations) {
-  CHORALE_RETURN_IF_ERROR(CreateDatabaseFile(path));
+StatusOr<Database> Database::Connect(const std::filesystem::path& path, int flags) {
   sqlite3* handle = nullptr;
   const int result = sqlite3_open_v2(
-      path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
-      nullptr);
+      path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, nullptr);
   Database database(handle);
   if (result != SQLITE_OK) return SqliteError(handle, result);
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyTimeoutMilliseconds);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  return database;
+}
+
+StatusOr<Database> Database::Open(const std::filesystem::path& path,
+                                  std::span<const Migration> migrations) {
+  CHORALE_RETURN_IF_ERROR(CreateDatabaseFile(path));
+  CHORALE_ASSIGN_OR_RETURN(Database database, Connect(path, SQLITE_OPEN_READWRITE));
   if (Status prepared = storage::Prepare(database, migrations); !prepared.ok()) {
     return Annotate(prepared, "cannot open " + path.string());
+  }
+  return database;
+}
+
+StatusOr<Database> Database::OpenReadOnly(const std::filesystem::path& path,
+                                          std::span<const Migration> migrations) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return NotFound("there is no " + path.string());
+  CHORALE_ASSIGN_OR_RETURN(Database database, Connect(path, SQLITE_OPEN_READONLY));
+  if (Status prepared = PrepareToRead(database, migrations); !prepared.ok()) {
+    return Annotate(prepared, "cannot read " + path.string());
   }
   return database;
 }

@@ -70,6 +70,11 @@ class Database {
   // database. FAILED_PRECONDITION: it was written by a newer version.
   [[nodiscard]] static StatusOr<Database> Open(const std::filesystem::path& path,
                                                std::span<const Migration> migrations);
+  // To be read while another process writes: each statement sees one moment of it. NOT_FOUND: there
+  // is no file. FAILED_PRECONDITION: its schema is not the newest one. Errors as above otherwise;
+  // what would write is PERMISSION_DENIED.
+  [[nodiscard]] static StatusOr<Database> OpenReadOnly(const std::filesystem::path& path,
+                                                       std::span<const Migration> migrations);
   Database(Database&& other) noexcept;
   Database& operator=(Database&& other) noexcept;
   ~Database();
@@ -81,6 +86,7 @@ class Database {
  private:
   friend class Transaction;
   explicit Database(sqlite3* db) : db_(db) {}
+  [[nodiscard]] static StatusOr<Database> Connect(const std::filesystem::path& path, int flags);
   sqlite3* db_;
 };
 

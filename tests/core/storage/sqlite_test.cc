@@ -306,5 +306,28 @@ TEST_F(SqliteTest, ShowsAReaderOnlyWhatIsCommitted) {
   EXPECT_EQ(Count(reader), 1);
 }
 
+TEST_F(SqliteTest, ReadsWhileAnotherWritesAndWritesNothing) {
+  EXPECT_EQ(Database::OpenReadOnly(path(), kFirst).status().code(), StatusCode::kNotFound);
+  EXPECT_FALSE(std::filesystem::exists(path()));
+  Database writer = Open();
+  ASSERT_TRUE(writer.Execute("INSERT INTO note (id) VALUES (1)").ok());
+
+  StatusOr<Database> reader = Database::OpenReadOnly(path(), kFirst);
+
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_EQ(Count(*reader), 1);
+  ASSERT_TRUE(writer.Execute("INSERT INTO note (id) VALUES (2)").ok());
+  EXPECT_EQ(Count(*reader), 2);
+  EXPECT_EQ(reader->Execute("DELETE FROM note").code(), StatusCode::kPermissionDenied);
+}
+
+TEST_F(SqliteTest, ReadsWhatNobodyHasOpenAndRefusesAnOlderSchema) {
+  { Open(); }
+
+  EXPECT_TRUE(Database::OpenReadOnly(path(), kFirst).ok());
+  EXPECT_EQ(Database::OpenReadOnly(path(), kSecond).status().code(),
+            StatusCode::kFailedPrecondition);
+}
+
 }  // namespace
 }  // namespace chorale::storage
