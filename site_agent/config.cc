@@ -20,6 +20,7 @@
 #include "core/storage/file.h"
 #include "data/array_files.h"
 #include "data/csv_reader.h"
+#include "privacy/ledger/budget.h"
 #include "site_agent/task_policy.h"
 
 namespace chorale::site_agent {
@@ -75,6 +76,15 @@ Status CheckCsv(const std::string& field, const v1::CsvConnector& csv) {
   return data::Validate(csv, field);
 }
 
+// The key is the message's first word.
+Status CheckPrivacy(const std::string& field, const v1::PrivacyLimits& limits) {
+  const Status status = privacy::LimitsOf(limits).status();
+  if (status.ok()) return status;
+  const std::string problem = MessageOf(status);
+  const std::size_t space = problem.find(' ');
+  return config::FieldError(field + "." + problem.substr(0, space), problem.substr(space + 1));
+}
+
 Status CheckDatasets(const v1::SiteConfig& config) {
   if (config.datasets_size() > kMaxDatasets) {
     return config::FieldError("datasets", "must hold at most 256 datasets, got " +
@@ -97,6 +107,9 @@ Status CheckDatasets(const v1::SiteConfig& config) {
     }
     CHORALE_RETURN_IF_ERROR(CheckCsv(field + ".csv", dataset.csv()));
     CHORALE_RETURN_IF_ERROR(data::ValidateArrays(dataset, field));
+    if (dataset.has_privacy()) {
+      CHORALE_RETURN_IF_ERROR(CheckPrivacy(field + ".privacy", dataset.privacy()));
+    }
     for (int k = 0; k < dataset.keep_size(); ++k) {
       const std::string keep = field + ".keep[" + std::to_string(k) + "]";
       if (dataset.keep(k).column().empty()) {
@@ -190,6 +203,14 @@ Status CheckPolicy(const v1::SiteConfig& config) {
   return OkStatus();
 }
 
+void FillDefaults(v1::PrivacyLimits& limits) {
+  if (limits.max_epsilon_per_job() == 0) limits.set_max_epsilon_per_job(limits.max_epsilon());
+  if (limits.max_epsilon_per_project() == 0) {
+    limits.set_max_epsilon_per_project(limits.max_epsilon());
+  }
+  if (limits.relation().empty()) limits.set_relation("add-remove");
+}
+
 std::string Resolve(const std::filesystem::path& directory, const std::string& path) {
   return path.empty() ? path : (directory / path).lexically_normal().string();
 }
@@ -210,6 +231,7 @@ void FillDefaults(v1::SiteConfig& config) {
     config.set_max_memory_bytes(std::max(MemoryBytes() / 4 * 3, kMinMemoryBytes));
   }
   for (v1::DatasetConfig& dataset : *config.mutable_datasets()) {
+    if (dataset.has_privacy()) FillDefaults(*dataset.mutable_privacy());
     if (!dataset.has_csv()) continue;
     v1::CsvConnector& csv = *dataset.mutable_csv();
     if (csv.delimiter().empty()) csv.set_delimiter(",");

@@ -62,6 +62,17 @@ TEST_F(SiteConfigTest, FillsInEveryDefault) {
   EXPECT_EQ(config->policy().allow(0).min_examples(), 10u);
 }
 
+TEST_F(SiteConfigTest, PrivacyLimitsDefaultToTheWholeBudget) {
+  const StatusOr<v1::SiteConfig> config =
+      LoadWith("id: heart", "id: heart\n    privacy: {max_epsilon: 3, delta: 1e-5}");
+
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->datasets(0).privacy().max_epsilon_per_job(), 3);
+  EXPECT_EQ(config->datasets(0).privacy().max_epsilon_per_project(), 3);
+  EXPECT_EQ(config->datasets(0).privacy().relation(), "add-remove");
+  EXPECT_FALSE(Load(kValid)->datasets(0).has_privacy());
+}
+
 TEST_F(SiteConfigTest, RelativeDirectoriesStartAtTheFile) {
   const StatusOr<v1::SiteConfig> config = Load(kValid);
 
@@ -102,6 +113,17 @@ TEST_F(SiteConfigTest, EveryBoundIsToldWithFileLineKeyAndValue) {
       {"id: heart", "id: Heart", "site.yaml:5: datasets[0].id must be 1 to 64"},
       {"path: heart.csv", "path: \"\"", "site.yaml:7: datasets[0].csv.path must name a file"},
       {"path: heart.csv", "{path: a, delimiter: \";;\"}", "datasets[0].csv.delimiter"},
+      {"id: heart", "id: heart\n    privacy: {delta: 1e-5}",
+       "site.yaml:6: datasets[0].privacy.max_epsilon must be in [0.05, 100], got 0"},
+      {"id: heart", "id: heart\n    privacy: {max_epsilon: 3}",
+       "datasets[0].privacy.delta must be in [1e-10, 0.01], got 0"},
+      {"id: heart", "id: heart\n    privacy: {max_epsilon: 3, delta: 1e-5, max_epsilon_per_job: 4}",
+       "datasets[0].privacy.max_epsilon_per_job must be in [0.05, 3], got 4"},
+      {"id: heart",
+       "id: heart\n    privacy: {max_epsilon: 3, delta: 1e-5, max_epsilon_per_project: 0.01}",
+       "datasets[0].privacy.max_epsilon_per_project must be in [0.05, 3], got 0.01"},
+      {"id: heart", "id: heart\n    privacy: {max_epsilon: 3, delta: 1e-5, relation: swap}",
+       "datasets[0].privacy.relation must be add-remove or replace, got \"swap\""},
       {"researchers: [ada]", "researchers: [\"*\"]", "policy.allow[0].researchers[0] must be"},
       {"datasets: [heart]", "datasets: [hart]", "policy.allow[0].datasets[0] must be the id of"},
       {"models: [logistic_regression]", "models: [logistic_regresion]",
