@@ -41,6 +41,7 @@ void AddVerbs(CLI::App& program, Command& command) {
   AddSiteDatasetList(dataset, command);
   AddSiteAllow(site, command);
   AddSiteCheck(site, command);
+  AddSiteBudget(site, command);
 
   CLI::App& coordinator =
       AddGroup(program, "coordinator", "The coordinator's directory, and what it knows of sites");

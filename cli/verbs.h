@@ -19,6 +19,7 @@ void AddSiteDatasetAdd(CLI::App& group, Command& command);
 void AddSiteDatasetList(CLI::App& group, Command& command);
 void AddSiteAllow(CLI::App& group, Command& command);
 void AddSiteCheck(CLI::App& group, Command& command);
+void AddSiteBudget(CLI::App& group, Command& command);
 
 // chorale coordinator …: the coordinator's directory.
 void AddCoordinatorInit(CLI::App& group, Command& command);

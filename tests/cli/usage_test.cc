@@ -22,7 +22,8 @@ TEST_F(UsageTest, PrintsHelpForEveryGroupAndVerb) {
       {"job", "submit"},        {"job", "watch"},           {"job", "list"},
       {"job", "show"},          {"job", "cancel"},          {"model", "pull"},
       {"data", "synthetic"},    {"privacy", "epsilon"},     {"privacy", "noise"},
-      {"privacy", "steps"},     {"privacy", "rdp"},         {"secagg", "explain"}};
+      {"privacy", "steps"},     {"privacy", "rdp"},         {"secagg", "explain"},
+      {"site", "budget"}};
   for (std::vector<std::string> arguments : verbs) {
     arguments.push_back("--help");
     EXPECT_THAT(MustRun(arguments), HasSubstr("Usage")) << arguments[0] << ' ' << arguments[1];
