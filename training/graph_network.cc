@@ -2,8 +2,6 @@
 
 #include <ATen/Context.h>
 
-#include <optional>
-
 #include "training/graph_operations.h"
 
 namespace chorale::training {
@@ -44,6 +42,20 @@ std::vector<Tensor> GraphNetwork::Views(const Tensor& flat) const {
   return views;
 }
 
+// Of each pass: which thread runs it makes no difference.
+std::vector<at::Generator> GraphNetwork::Generators(const Mode& mode,
+                                                    const at::Device& device) const {
+  std::vector<at::Generator> generators;
+  if (!mode.is_training || !plan_.has_dropout()) return generators;
+  const auto add = [&](std::uint64_t seed) {
+    generators.push_back(at::globalContext().defaultGenerator(device).clone());
+    generators.back().set_current_seed(seed);
+  };
+  if (mode.parts.empty()) add(mode.seed);
+  for (const Part& part : mode.parts) add(part.seed);
+  return generators;
+}
+
 Tensor GraphNetwork::Forward(const std::vector<Tensor>& views, const Tensor& inputs,
                              const Mode& mode) const {
   const std::int64_t rows = inputs.size(0);
@@ -56,12 +68,7 @@ Tensor GraphNetwork::Forward(const std::vector<Tensor>& views, const Tensor& inp
     values[i] = inputs.narrow(1, first, numbers).view(WithRows(rows, plan_.shape_of(i)));
     first += numbers;
   }
-  // A generator for each pass: which thread runs it makes no difference.
-  std::optional<at::Generator> generator;
-  if (mode.is_training && plan_.has_dropout()) {
-    generator = at::globalContext().defaultGenerator(inputs.device()).clone();
-    generator->set_current_seed(mode.seed);
-  }
+  std::vector<at::Generator> generators = Generators(mode, inputs.device());
   for (std::size_t i = 0; i < plan_.steps().size(); ++i) {
     const models::GraphStep& step = plan_.steps()[i];
     OperationInputs in{
@@ -69,7 +76,7 @@ Tensor GraphNetwork::Forward(const std::vector<Tensor>& views, const Tensor& inp
         .parameters = std::span(views).subspan(step.first_parameter, step.num_parameters),
         .rows = rows,
         .mode = mode,
-        .generator = generator ? &*generator : nullptr};
+        .generators = generators};
     in.values.reserve(step.inputs.size());
     for (const std::size_t value : step.inputs) in.values.push_back(values[value]);
     values[num_inputs + i] = Apply(graph.nodes(static_cast<int>(i)), in);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "models/graph.h"
@@ -21,9 +22,15 @@ class GraphNetwork {
   // of its own autograd graph.
   [[nodiscard]] std::vector<at::Tensor> Views(const at::Tensor& flat) const;
 
+  // Neighbouring rows with a seed of their own.
+  struct Part {
+    std::int64_t rows = 0;
+    std::uint64_t seed = 0;
+  };
   struct Mode {
     bool is_training = false;           // Dropout drops, batch norm takes the batch's moments.
     std::uint64_t seed = 0;             // Of dropout.
+    std::span<const Part> parts = {};   // All rows, where each part drops by its own seed instead.
     bool products_in_bfloat16 = false;  // Linear, convolution and attention; results are float32.
   };
   // Outputs of `inputs` [rows, num_inputs] with the parameters `views`. [rows, num_outputs]
@@ -31,6 +38,9 @@ class GraphNetwork {
                                    const Mode& mode) const;
 
  private:
+  [[nodiscard]] std::vector<at::Generator> Generators(const Mode& mode,
+                                                      const at::Device& device) const;
+
   const models::GraphPlan& plan_;
   std::vector<std::vector<std::size_t>> releases_;  // [num_nodes]
 };

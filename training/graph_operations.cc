@@ -32,7 +32,7 @@ Tensor Narrowed(const OperationInputs& in, const Tensor& tensor) {
 
 Tensor Affine(const OperationInputs& in, const Tensor& x, const Tensor& weight,
               const Tensor& bias) {
-  return at::linear(Narrowed(in, x), Narrowed(in, weight), Narrowed(in, bias)).to(at::kFloat);
+  return at::linear(Narrowed(in, x), Narrowed(in, weight), Narrowed(in, bias)).to(x.scalar_type());
 }
 
 Tensor Convolve(const v1::Convolution& spec, const OperationInputs& in) {
@@ -41,7 +41,7 @@ Tensor Convolve(const v1::Convolution& spec, const OperationInputs& in) {
                          Narrowed(in, Parameter(in, 1)), ToSizes(spec.stride()),
                          ToSizes(spec.padding()), ToSizes(spec.dilation()), /*transposed=*/false,
                          no_output_padding, spec.groups())
-      .to(at::kFloat);
+      .to(in.values[0].scalar_type());
 }
 
 Tensor Embed(const v1::Embedding& spec, const OperationInputs& in) {
@@ -151,8 +151,18 @@ Tensor Cut(const v1::Slice& spec, const Tensor& x) {
 }
 
 Tensor Drop(double rate, const OperationInputs& in, const Tensor& x) {
-  if (rate == 0 || !in.mode.is_training || in.generator == nullptr) return x;
-  const Tensor kept = at::empty_like(x).bernoulli_(1 - rate, *in.generator);
+  if (rate == 0 || in.generators.empty()) return x;
+  Tensor kept;
+  if (in.mode.parts.empty()) {
+    kept = at::empty_like(x).bernoulli_(1 - rate, in.generators[0]);
+  } else {  // Row-major, so that a part drops alike whatever stands beside it.
+    kept = at::empty(x.sizes(), x.options());
+    std::int64_t first = 0;
+    for (std::size_t i = 0; i < in.mode.parts.size(); ++i) {
+      kept.narrow(0, first, in.mode.parts[i].rows).bernoulli_(1 - rate, in.generators[i]);
+      first += in.mode.parts[i].rows;
+    }
+  }
   return x * kept.div_(1 - rate);
 }
 
@@ -195,9 +205,10 @@ Tensor Attend(const v1::Attention& spec, const OperationInputs& in) {
   const double scale = 1 / std::sqrt(static_cast<double>(width / heads));
   const Tensor scores =
       at::matmul(Narrowed(in, split(query * scale)), Narrowed(in, split(key).transpose(-2, -1)))
-          .to(at::kFloat);
+          .to(query.scalar_type());
   const Tensor shares = Drop(spec.dropout(), in, at::softmax(scores, -1));
-  const Tensor read = at::matmul(Narrowed(in, shares), Narrowed(in, split(value))).to(at::kFloat);
+  const Tensor read =
+      at::matmul(Narrowed(in, shares), Narrowed(in, split(value))).to(value.scalar_type());
   return Affine(in, read.transpose(1, 2).reshape({in.rows, -1, width}), Parameter(in, 2),
                 Parameter(in, 3));
 }

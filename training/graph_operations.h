@@ -16,7 +16,8 @@ struct OperationInputs {
   std::span<const at::Tensor> parameters;  // Its own, in plan order.
   std::int64_t rows = 0;
   const GraphNetwork::Mode& mode;
-  at::Generator* generator = nullptr;  // Null where nothing is dropped.
+  std::span<at::Generator>
+      generators;  // One a part, or one for all; none where nothing is dropped.
 };
 
 // The value of a node. [rows, ...] REQUIRES: a node of a sound graph, and inputs of its shapes.

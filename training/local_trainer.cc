@@ -137,6 +137,10 @@ Status CheckMetrics(const v1::TrainingSpec& spec, std::string_view field) {
 
 }  // namespace
 
+StatusOr<ClippedSum> LocalTrainer::SumClippedGradients(const ClippedSumRequest&) {
+  return FailedPrecondition("this trainer computes no clipped gradients");
+}
+
 std::uint64_t SeedFor(std::uint64_t job_seed, std::uint32_t round, std::string_view site) {
   constexpr std::string_view kDomain("chorale/v1/seed\0", 16);
   std::array<std::uint8_t, 12> numbers{};

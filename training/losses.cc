@@ -101,12 +101,17 @@ Tensor LossFunction::Sum(const Tensor& outputs, const Tensor& targets) const {
     case v1::Loss::KIND_NOT_SET:
       break;
   }
-  const Tensor sum = at::binary_cross_entropy_with_logits(outputs, targets, {}, weights_, kSum);
+  const Tensor sum =
+      at::binary_cross_entropy_with_logits(outputs, targets, {}, WeightsLike(outputs), kSum);
   return per_row == 1 ? sum : sum / per_row;
 }
 
+Tensor LossFunction::WeightsLike(const Tensor& outputs) const {
+  return weights_.defined() ? weights_.to(outputs.scalar_type()) : weights_;
+}
+
 Tensor LossFunction::CrossEntropySum(const Tensor& outputs, const Tensor& targets) const {
-  return at::cross_entropy_loss(outputs, targets.reshape(-1).to(at::kLong), weights_,
+  return at::cross_entropy_loss(outputs, targets.reshape(-1).to(at::kLong), WeightsLike(outputs),
                                 at::Reduction::Sum);
 }
 

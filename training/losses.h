@@ -40,6 +40,7 @@ class LossFunction {
   [[nodiscard]] bool couples_rows() const { return spec_.has_cox(); }
 
  private:
+  [[nodiscard]] at::Tensor WeightsLike(const at::Tensor& outputs) const;
   at::Tensor CrossEntropySum(const at::Tensor& outputs, const at::Tensor& targets) const;
   at::Tensor CoxSum(const at::Tensor& outputs, const at::Tensor& targets) const;
   at::Tensor DiscreteSurvivalSum(const at::Tensor& outputs, const at::Tensor& targets) const;

@@ -110,4 +110,23 @@ Status CheckRequest(const TrainRequest& request) {
   return OkStatus();
 }
 
+Status CheckRequest(const ClippedSumRequest& request) {
+  CHORALE_RETURN_IF_ERROR(ValidatePrivate(request.plan));
+  if (!(request.max_grad_norm > 0 && std::isfinite(request.max_grad_norm))) {
+    return InvalidArgument("max_grad_norm must be above 0 and finite");
+  }
+  CHORALE_RETURN_IF_ERROR(CheckExamples(request.plan, request.train));
+  CHORALE_RETURN_IF_ERROR(CheckParameters(request.plan, request.parameters));
+  std::vector<bool> is_patient(request.train.size()), is_drawn(request.train.size());
+  for (const std::uint32_t patient : request.train.patients) is_patient[patient] = true;
+  for (const std::uint32_t patient : request.patients) {
+    if (patient >= is_patient.size() || !is_patient[patient]) {
+      return InvalidArgument("a drawn patient is none of the examples'");
+    }
+    if (is_drawn[patient]) return InvalidArgument("a patient was drawn twice");
+    is_drawn[patient] = true;
+  }
+  return OkStatus();
+}
+
 }  // namespace chorale::training

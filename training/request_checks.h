@@ -22,4 +22,7 @@ namespace chorale::training {
 // Everything of a request that its parts do not show alone.
 [[nodiscard]] Status CheckRequest(const TrainRequest& request);
 
+// The same of a sum of clipped gradients.
+[[nodiscard]] Status CheckRequest(const ClippedSumRequest& request);
+
 }  // namespace chorale::training

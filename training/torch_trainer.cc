@@ -15,6 +15,7 @@
 #include <new>
 #include <utility>
 
+#include "training/clipped_run.h"
 #include "training/fixed_blocks.h"
 #include "training/graph_network.h"
 #include "training/losses.h"
@@ -89,6 +90,11 @@ class TorchTrainer final : public LocalTrainer {
   StatusOr<TrainResult> Train(const TrainRequest& request) override {
     CHORALE_RETURN_IF_ERROR(CheckRequest(request));
     return Guarded(device_, [&] { return RunTraining(request, device_, threads_); });
+  }
+
+  StatusOr<ClippedSum> SumClippedGradients(const ClippedSumRequest& request) override {
+    CHORALE_RETURN_IF_ERROR(CheckRequest(request));
+    return Guarded(device_, [&] { return RunClippedSum(request, device_, threads_); });
   }
 
   StatusOr<std::vector<float>> Predict(const models::GraphPlan& plan,

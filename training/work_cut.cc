@@ -70,6 +70,10 @@ std::uint64_t TrainingPieceRows(const models::GraphPlan& plan, std::uint64_t bat
                   RowsInFlight(plan, kMaxActivations));
 }
 
+std::uint64_t MaxRowsAtOnce(const models::GraphPlan& plan) {
+  return RowsInFlight(plan, kMaxActivations);
+}
+
 std::uint64_t PredictionPieceRows(const models::GraphPlan& plan, std::uint64_t num_rows) {
   return EvenRows(plan, num_rows, SetUpWork(plan), RowsInFlight(plan, kMaxPredictedActivations));
 }

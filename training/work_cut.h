@@ -26,4 +26,7 @@ namespace chorale::training {
 // many of them to keep the device busy.
 [[nodiscard]] std::uint64_t DevicePieceRows(const models::GraphPlan& plan, std::uint64_t num_rows);
 
+// Rows that one thread may hold activations of at once, on the CPU, whatever the batch. At least 1.
+[[nodiscard]] std::uint64_t MaxRowsAtOnce(const models::GraphPlan& plan);
+
 }  // namespace chorale::training

@@ -1,0 +1,153 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <memory>
+
+#include "tests/training/private_cases.h"
+#include "training/graph_network.h"
+#include "training/losses.h"
+#include "training/micro_batch.h"
+#include "training/row_source.h"
+
+// What computes gradients of single patients, against a plain loop over rows.
+namespace chorale::training {
+namespace {
+
+using torch::Tensor;
+
+constexpr std::uint64_t kSeed = 77;
+
+std::vector<std::uint32_t> Drawn() { return {5, 1, 8, 3, 0, 2, 7, 6}; }  // All but one.
+
+class Workbench {
+ public:
+  Workbench(const models::GraphPlan& plan, at::ScalarType type)
+      : plan_(plan), type_(type), examples_(MakePatientsFor(plan, 5)), network_(plan) {
+    parameters_ = torch::tensor(MakeParameters(plan, 3)).to(type);
+  }
+
+  data::Examples& examples() { return examples_; }
+  const Tensor& parameters() const { return parameters_; }
+
+  GradSampleSetup Setup(Clipping clipping, double max_grad_norm, int threads = 1) const {
+    return {.plan = plan_,
+            .examples = examples_,
+            .parameters = parameters_,
+            .rule = ClippingRule(clipping, max_grad_norm, NumLayers(plan_)),
+            .seed = kSeed,
+            .threads = threads};
+  }
+
+  // One flat gradient of one patient, row by row. Dropout: a patient of one row.
+  Tensor GradientOf(std::uint32_t patient) const {
+    std::vector<Tensor> views = network_.Views(parameters_);
+    const RowSource source(examples_, at::kCPU);
+    const LossFunction loss(plan_.graph().loss(), at::kCPU);
+    Tensor sum = torch::zeros_like(parameters_);
+    for (std::size_t row = 0; row < examples_.size(); ++row) {
+      if (examples_.patients[row] != patient) continue;
+      const auto taken = source.Range(static_cast<std::int64_t>(row), 1);
+      const Tensor outputs =
+          network_.Forward(views, taken.inputs.to(type_),
+                           {.is_training = true, .seed = SeedOfPatient(kSeed, patient)});
+      const auto gradients =
+          torch::autograd::grad({loss.Sum(outputs, taken.targets.to(type_))}, views);
+      std::vector<Tensor> flat;
+      for (const Tensor& gradient : gradients) flat.push_back(gradient.flatten());
+      sum += torch::cat(flat);
+    }
+    return sum;
+  }
+
+  // The squared norm of each layer of a flat gradient.
+  std::vector<double> Squares(const Tensor& gradient) const {
+    std::vector<double> squares(NumLayers(plan_));
+    const std::vector<std::size_t> layers = LayersOfParameters(plan_);
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      squares[layers[i]] += PartOf(gradient, i).to(torch::kDouble).square().sum().item<double>();
+    }
+    return squares;
+  }
+  Tensor PartOf(const Tensor& flat, std::size_t parameter) const {
+    const TensorLayout& tensor = plan_.layout().tensors()[parameter];
+    return flat.narrow(0, static_cast<std::int64_t>(tensor.offset),
+                       static_cast<std::int64_t>(tensor.size));
+  }
+
+  ClippedTotals PlainSum(Clipping clipping, double max_grad_norm) const {
+    const ClippingRule rule(clipping, max_grad_norm, NumLayers(plan_));
+    const std::vector<std::size_t> layers = LayersOfParameters(plan_);
+    ClippedTotals totals{.sum = torch::zeros_like(parameters_)};
+    for (const std::uint32_t patient : Drawn()) {
+      const Tensor gradient = GradientOf(patient);
+      std::vector<double> factors(NumLayers(plan_));
+      totals.Count(rule.Decide(Squares(gradient), factors));
+      for (std::size_t i = 0; i < layers.size(); ++i) {
+        if (factors[layers[i]] != 0) {
+          PartOf(totals.sum, i) += PartOf(gradient, i) * factors[layers[i]];
+        }
+      }
+    }
+    return totals;
+  }
+
+  // A bound that some patients exceed and others do not.
+  double SomeNorm() const {
+    std::vector<double> norms;
+    for (const std::uint32_t patient : Drawn()) {
+      norms.push_back(GradientOf(patient).norm().item<double>());
+    }
+    std::nth_element(norms.begin(), norms.begin() + 3, norms.end());
+    return norms[3] * 1.001;
+  }
+
+  PatientRows Rows() const { return {examples_.patients, drawn_}; }
+
+ private:
+  const models::GraphPlan& plan_;
+  at::ScalarType type_;
+  data::Examples examples_;
+  GraphNetwork network_;
+  Tensor parameters_;
+  std::vector<std::uint32_t> drawn_ = Drawn();
+};
+
+double RelativeError(const Tensor& got, const Tensor& expected) {
+  const Tensor wide = expected.to(torch::kDouble);
+  return ((got.to(torch::kDouble) - wide).norm() / wide.norm()).item<double>();
+}
+
+class GradSamplesTest : public testing::TestWithParam<PrivateCase> {
+ protected:
+  void ExpectAgreement(at::ScalarType type, double tolerance) {
+    Workbench bench(GetParam().plan, type);
+    if (GetParam().plan.has_dropout()) NumberPatients(bench.examples());
+    for (const Clipping clipping : {Clipping::kFlat, Clipping::kPerLayer, Clipping::kAutomatic}) {
+      const double bound = bench.SomeNorm();
+      const ClippedTotals expected = bench.PlainSum(clipping, bound);
+      EXPECT_GT(expected.num_clipped, 0u);
+      ClippedTotals got{.sum = torch::zeros_like(bench.parameters())};
+      ASSERT_TRUE(MicroBatch(bench.Setup(clipping, bound)).Add(bench.Rows(), got));
+      EXPECT_LT(RelativeError(got.sum, expected.sum), tolerance);
+      EXPECT_EQ(got.num_clipped, expected.num_clipped);
+      EXPECT_EQ(got.num_not_finite, 0u);
+    }
+  }
+};
+
+TEST_P(GradSamplesTest, AgreeWithAPlainLoopInDoublePrecision) {
+  ExpectAgreement(torch::kDouble, 1e-12);
+}
+
+TEST_P(GradSamplesTest, AgreeWithAPlainLoopInSinglePrecision) {
+  ExpectAgreement(torch::kFloat, 1e-6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Layers, GradSamplesTest, testing::ValuesIn(LayerCases()),
+                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Zoo, GradSamplesTest, testing::ValuesIn(ZooCases()),
+                         [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace chorale::training
