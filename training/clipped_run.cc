@@ -1,5 +1,6 @@
 #include "training/clipped_run.h"
 
+#include "training/book_keeping.h"
 #include "training/micro_batch.h"
 
 namespace chorale::training {
@@ -16,7 +17,7 @@ Tensor View(std::span<const float> values) {
 }  // namespace
 
 StatusOr<ClippedSum> RunClippedSum(const ClippedSumRequest& request, const at::Device& device,
-                                   int threads) {
+                                   int threads, ModeChoice& choice) {
   const PatientRows patients(request.train.patients, request.patients);
   const GradSampleSetup setup{
       .plan = request.plan,
@@ -26,12 +27,21 @@ StatusOr<ClippedSum> RunClippedSum(const ClippedSumRequest& request, const at::D
       .seed = request.seed,
       .threads = threads,
       .cancelled = request.cancelled};
-  MicroBatch micro(setup);
-  ClippedTotals totals{.sum = at::zeros_like(setup.parameters)};
-  const bool is_done = request.on_patient ? micro.Tell(patients, request.on_patient, totals)
-                                          : micro.Add(patients, totals);
-  if (!is_done) return Cancelled("the sum of clipped gradients was cancelled");
   ClippedSum result;
+  result.mode = request.on_patient ? GradSampleMode::kMicro : request.mode;
+  if (result.mode == GradSampleMode::kAuto) {
+    result.mode = choice.For(setup, patients, request.max_physical_batch_size);
+  }
+  ClippedTotals totals{.sum = at::zeros_like(setup.parameters)};
+  bool is_done = false;
+  if (request.on_patient) {
+    is_done = MicroBatch(setup).Tell(patients, request.on_patient, totals);
+  } else if (result.mode == GradSampleMode::kBookKeeping) {
+    is_done = BookKeeping(setup, request.max_physical_batch_size).Add(patients, totals);
+  } else {
+    is_done = MicroBatch(setup).Add(patients, totals);
+  }
+  if (!is_done) return Cancelled("the sum of clipped gradients was cancelled");
   result.num_clipped = totals.num_clipped;
   result.num_not_finite = totals.num_not_finite;
   if (!request.on_patient) {

@@ -26,7 +26,7 @@ enum class Clipping {
 
 // How gradients of single patients come about. The sums are equal but for rounding.
 enum class GradSampleMode {
-  kAuto,         // The faster of the two, as timed on rows that are made up.
+  kAuto,         // The faster as timed on rows that are made up: two runs may choose differently.
   kBookKeeping,  // One backward pass for many patients (Bu et al. 2022); falls back to kMicro for a
                  // patient with more rows than a pass can hold or a norm beyond float32.
   kMicro,        // A backward pass for each patient. Any model.

@@ -74,6 +74,7 @@ Tensor GraphNetwork::Forward(const std::vector<Tensor>& views, const Tensor& inp
     OperationInputs in{
         .values = {},
         .parameters = std::span(views).subspan(step.first_parameter, step.num_parameters),
+        .first_parameter = step.first_parameter,
         .rows = rows,
         .mode = mode,
         .generators = generators};

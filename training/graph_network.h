@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/graph.h"
+#include "training/layer_tape.h"
 
 namespace chorale::training {
 
@@ -32,6 +33,8 @@ class GraphNetwork {
     std::uint64_t seed = 0;             // Of dropout.
     std::span<const Part> parts = {};   // All rows, where each part drops by its own seed instead.
     bool products_in_bfloat16 = false;  // Linear, convolution and attention; results are float32.
+    // Where set, every use of parameters is recorded, and `views` need no gradients.
+    LayerTape* tape = nullptr;
   };
   // Outputs of `inputs` [rows, num_inputs] with the parameters `views`. [rows, num_outputs]
   [[nodiscard]] at::Tensor Forward(const std::vector<at::Tensor>& views, const at::Tensor& inputs,

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
+
+#include "training/recurrent_layer.h"
 
 namespace chorale::training {
 namespace {
@@ -30,9 +33,44 @@ Tensor Narrowed(const OperationInputs& in, const Tensor& tensor) {
   return tensor.to(at::kBFloat16);
 }
 
-Tensor Affine(const OperationInputs& in, const Tensor& x, const Tensor& weight,
-              const Tensor& bias) {
-  return at::linear(Narrowed(in, x), Narrowed(in, weight), Narrowed(in, bias)).to(x.scalar_type());
+// Of the parameters `weight` and the next one, its bias, where there is one: outputs [first, first
+// + size), or all of them.
+struct AffinePart {
+  std::size_t weight = 0;
+  std::int64_t first = 0;
+  std::int64_t size = -1;
+};
+Tensor Affine(const OperationInputs& in, const Tensor& x, const AffinePart& part) {
+  Tensor weight = Parameter(in, part.weight), bias = Parameter(in, part.weight + 1);
+  if (part.size >= 0) {
+    weight = weight.narrow(0, part.first, part.size);
+    bias = bias.narrow(0, part.first, part.size);
+  }
+  Tensor y =
+      at::linear(Narrowed(in, x), Narrowed(in, weight), Narrowed(in, bias)).to(x.scalar_type());
+  if (in.mode.tape == nullptr) return y;
+  in.mode.tape->Add({.kind = LayerRecord::Kind::kAffine,
+                     .weight = in.first_parameter + part.weight,
+                     .has_bias = bias.defined(),
+                     .bias = in.first_parameter + part.weight + 1,
+                     .first_out = part.first,
+                     .input = x.detach(),
+                     .output = in.mode.tape->Watch(y)});
+  return y;
+}
+
+// A use of all of a node's parameters, weight and bias, that made `y`.
+Tensor Recorded(LayerRecord::Kind kind, const v1::GraphNode& node, const OperationInputs& in,
+                const Tensor& input, Tensor y) {
+  if (in.mode.tape == nullptr) return y;
+  in.mode.tape->Add({.kind = kind,
+                     .node = &node,
+                     .weight = in.first_parameter,
+                     .has_bias = in.parameters.size() > 1,
+                     .bias = in.first_parameter + 1,
+                     .input = input.detach(),
+                     .output = in.mode.tape->Watch(y)});
+  return y;
 }
 
 Tensor Convolve(const v1::Convolution& spec, const OperationInputs& in) {
@@ -44,12 +82,11 @@ Tensor Convolve(const v1::Convolution& spec, const OperationInputs& in) {
       .to(in.values[0].scalar_type());
 }
 
-Tensor Embed(const v1::Embedding& spec, const OperationInputs& in) {
-  const Tensor& x = in.values[0];
+// The rows of the table that an embedding reads.
+Tensor NumbersOf(const v1::Embedding& spec, const Tensor& x) {
   // Compared before the conversion, which NaN would not survive.
   const Tensor is_row = (x >= 0) & (x < static_cast<double>(spec.rows()));
-  return at::embedding(Parameter(in, 0),
-                       at::where(is_row, x, at::zeros({}, x.options())).to(at::kLong));
+  return at::where(is_row, x, at::zeros({}, x.options())).to(at::kLong);
 }
 
 Tensor NormalizeBatch(const v1::BatchNorm& spec, const OperationInputs& in) {
@@ -166,10 +203,53 @@ Tensor Drop(double rate, const OperationInputs& in, const Tensor& x) {
   return x * kept.div_(1 - rate);
 }
 
+// One layer of a recurrent node, both directions of it: at::lstm and at::gru tell no gradients by
+// their gates.
+Tensor RecurRecorded(const v1::Recurrent& spec, const OperationInputs& in, std::size_t first,
+                     const Tensor& x) {
+  const bool is_lstm = spec.kind() == v1::RECURRENT_KIND_LSTM;
+  std::vector<Tensor> results;
+  for (std::size_t way = 0; way < (spec.bidirectional() ? 2u : 1u); ++way) {
+    const std::size_t place = first + 4 * way;
+    const Tensor weight_hh = in.parameters[place + 1], bias_hh = in.parameters[place + 3];
+    const Tensor bias = in.parameters[place + 2];
+    const Tensor projected =
+        at::linear(x.transpose(0, 1), in.parameters[place], is_lstm ? bias + bias_hh : bias);
+    const std::size_t output = in.mode.tape->Watch(projected);
+    const RecurrentOutputs told = RunRecurrent({.is_lstm = is_lstm,
+                                                .is_reverse = way == 1,
+                                                .projected = projected,
+                                                .weight_hh = weight_hh,
+                                                .bias_hh = bias_hh});
+    const Tensor before = StatesBefore(told.states, way == 1);
+    LayerRecord record{.weight = in.first_parameter + place,
+                       .has_bias = true,
+                       .bias = in.first_parameter + place + 2,
+                       .input = x.detach(),
+                       .output = output,
+                       .is_steps_first = true};
+    in.mode.tape->Add(record);
+    record.weight += 1;
+    record.bias += 1;
+    record.input = before.transpose(0, 1);
+    if (!is_lstm) record.reset = told.reset.detach().transpose(0, 1);
+    in.mode.tape->Add(std::move(record));
+    results.push_back(told.states.transpose(0, 1));
+  }
+  return results.size() == 1 ? results[0] : at::cat(results, 2);
+}
+
 Tensor Recur(const v1::Recurrent& spec, const OperationInputs& in) {
   const Tensor& x = in.values[0];
   const auto layers = static_cast<std::int64_t>(spec.layers());
   const std::int64_t directions = spec.bidirectional() ? 2 : 1;
+  if (in.mode.tape != nullptr) {
+    Tensor y = x;
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+      y = RecurRecorded(spec, in, static_cast<std::size_t>(4 * directions * layer), y);
+    }
+    return y;
+  }
   const Tensor zero = at::zeros(
       {layers * directions, in.rows, static_cast<std::int64_t>(spec.hidden())}, x.options());
   const std::vector<Tensor> parameters(in.parameters.begin(), in.parameters.end());
@@ -186,19 +266,17 @@ Tensor Recur(const v1::Recurrent& spec, const OperationInputs& in) {
 Tensor Attend(const v1::Attention& spec, const OperationInputs& in) {
   const std::int64_t width = in.values[0].size(-1);
   const auto heads = static_cast<std::int64_t>(spec.heads());
-  const Tensor weight = Parameter(in, 0);
-  const Tensor bias = Parameter(in, 1);
   const auto split = [&](const Tensor& x) {  // [rows, tokens, width] to [rows, heads, tokens, ...]
     return x.view({in.rows, x.size(1), heads, width / heads}).transpose(1, 2);
   };
   Tensor query, key, value;
   if (in.values.size() == 1) {
-    const std::vector<Tensor> parts = Affine(in, in.values[0], weight, bias).chunk(3, -1);
+    const std::vector<Tensor> parts = Affine(in, in.values[0], {}).chunk(3, -1);
     query = parts[0], key = parts[1], value = parts[2];
   } else {
     const auto project = [&](std::int64_t index) {
       return Affine(in, in.values[static_cast<std::size_t>(index)],
-                    weight.narrow(0, index * width, width), bias.narrow(0, index * width, width));
+                    {.first = index * width, .size = width});
     };
     query = project(0), key = project(1), value = project(2);
   }
@@ -209,8 +287,7 @@ Tensor Attend(const v1::Attention& spec, const OperationInputs& in) {
   const Tensor shares = Drop(spec.dropout(), in, at::softmax(scores, -1));
   const Tensor read =
       at::matmul(Narrowed(in, shares), Narrowed(in, split(value))).to(value.scalar_type());
-  return Affine(in, read.transpose(1, 2).reshape({in.rows, -1, width}), Parameter(in, 2),
-                Parameter(in, 3));
+  return Affine(in, read.transpose(1, 2).reshape({in.rows, -1, width}), {.weight = 2});
 }
 
 Sizes Permutation(const v1::Transpose& spec) {
@@ -222,25 +299,31 @@ Sizes Permutation(const v1::Transpose& spec) {
 }  // namespace
 
 Tensor Apply(const v1::GraphNode& node, const OperationInputs& in) {
+  using Kind = LayerRecord::Kind;
   const Tensor x = in.values.empty() ? Tensor() : in.values[0];
   switch (node.operation_case()) {
     case v1::GraphNode::kLinear:
-      return Affine(in, x, Parameter(in, 0), Parameter(in, 1));
+      return Affine(in, x, {});
     case v1::GraphNode::kConvolution:
-      return Convolve(node.convolution(), in);
-    case v1::GraphNode::kEmbedding:
-      return Embed(node.embedding(), in);
+      return Recorded(Kind::kConvolution, node, in, x, Convolve(node.convolution(), in));
+    case v1::GraphNode::kEmbedding: {
+      const Tensor numbers = NumbersOf(node.embedding(), x);
+      return Recorded(Kind::kEmbedding, node, in, numbers,
+                      at::embedding(in.parameters[0], numbers));
+    }
     case v1::GraphNode::kLayerNorm:
-      return at::layer_norm(x, {x.size(-1)}, Parameter(in, 0), Parameter(in, 1),
-                            node.layer_norm().epsilon());
+      return Recorded(Kind::kLayerNorm, node, in, x,
+                      at::layer_norm(x, {x.size(-1)}, Parameter(in, 0), Parameter(in, 1),
+                                     node.layer_norm().epsilon()));
     case v1::GraphNode::kGroupNorm:
-      return at::group_norm(x, node.group_norm().groups(), Parameter(in, 0), Parameter(in, 1),
-                            node.group_norm().epsilon());
+      return Recorded(Kind::kChannelNorm, node, in, x,
+                      at::group_norm(x, node.group_norm().groups(), Parameter(in, 0),
+                                     Parameter(in, 1), node.group_norm().epsilon()));
     case v1::GraphNode::kInstanceNorm:
-      return at::instance_norm(x, Parameter(in, 0), Parameter(in, 1), {}, {},
-                               /*use_input_stats=*/true, /*momentum=*/0,
-                               node.instance_norm().epsilon(),
-                               /*cudnn_enabled=*/true);
+      return Recorded(Kind::kChannelNorm, node, in, x,
+                      at::instance_norm(x, Parameter(in, 0), Parameter(in, 1), {}, {},
+                                        /*use_input_stats=*/true, /*momentum=*/0,
+                                        node.instance_norm().epsilon(), /*cudnn_enabled=*/true));
     case v1::GraphNode::kBatchNorm:
       return NormalizeBatch(node.batch_norm(), in);
     case v1::GraphNode::kActivation:
@@ -270,8 +353,9 @@ Tensor Apply(const v1::GraphNode& node, const OperationInputs& in) {
     case v1::GraphNode::kAttention:
       return Attend(node.attention(), in);
     case v1::GraphNode::kLearnedConstant:
-      return in.parameters[0].unsqueeze(0).expand(
-          WithRows(in.rows, ToSizes(node.learned_constant().shape())));
+      return Recorded(Kind::kConstant, node, in, in.parameters[0],
+                      in.parameters[0].unsqueeze(0).expand(
+                          WithRows(in.rows, ToSizes(node.learned_constant().shape()))));
     case v1::GraphNode::kUpsample:
       return EnlargeBy(node.upsample().factor(), x);
     case v1::GraphNode::OPERATION_NOT_SET:

@@ -14,6 +14,7 @@ namespace chorale::training {
 struct OperationInputs {
   std::vector<at::Tensor> values;          // Of the nodes it reads. [rows, ...]
   std::span<const at::Tensor> parameters;  // Its own, in plan order.
+  std::size_t first_parameter = 0;         // Their place in the plan.
   std::int64_t rows = 0;
   const GraphNetwork::Mode& mode;
   std::span<at::Generator>

@@ -70,10 +70,11 @@ class LocalTrainer {
   // FAILED_PRECONDITION: the loss or a parameter became infinite or NaN (training diverged), with
   // what to change.
   [[nodiscard]] virtual StatusOr<TrainResult> Train(const TrainRequest& request) = 0;
-  // A site's part of one step of private training (clipped_sum.h). The bytes do not depend on the
-  // number of threads, as those of Train(). INVALID_ARGUMENT: a model that ValidatePrivate refuses,
-  // sizes that do not fit, a patient that is none or comes twice. CANCELLED. RESOURCE_EXHAUSTED:
-  // memory. FAILED_PRECONDITION, unless overridden: a trainer that computes none.
+  // A site's part of one step of private training (clipped_sum.h). Of one mode, the bytes depend no
+  // more on the number of threads than those of Train(). INVALID_ARGUMENT: a model that
+  // ValidatePrivate refuses, sizes that do not fit, a patient that is none or comes twice.
+  // CANCELLED. RESOURCE_EXHAUSTED: memory. FAILED_PRECONDITION, unless overridden: a trainer that
+  // computes none.
   [[nodiscard]] virtual StatusOr<ClippedSum> SumClippedGradients(const ClippedSumRequest& request);
   // What the model says of each example: probabilities (binary cross-entropy; cross-entropy, one
   // for each class), the value, the rate (Poisson), the log hazard ratio (Cox), the hazard of each

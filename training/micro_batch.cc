@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "training/fixed_blocks.h"
+#include "training/tensor_squares.h"
 #include "training/work_cut.h"
 
 namespace chorale::training {
@@ -15,16 +16,6 @@ using at::Tensor;
 
 // Of a draw: so many threads have something to do, whatever it costs to add up their sums.
 constexpr std::int64_t kMaxBlocks = 64;
-
-double SquareOf(const Tensor& gradient) {
-  if (!gradient.is_cpu()) return gradient.to(at::kDouble).square().sum().item<double>();
-  const Tensor dense = gradient.is_non_overlapping_and_dense() ? gradient : gradient.contiguous();
-  const auto size = static_cast<std::size_t>(dense.numel());
-  if (dense.scalar_type() == at::kDouble) {
-    return SumOfSquares(std::span<const double>(dense.data_ptr<double>(), size));
-  }
-  return SumOfSquares(std::span<const float>(dense.data_ptr<float>(), size));
-}
 
 }  // namespace
 
@@ -129,7 +120,7 @@ void MicroBatch::Clip(const std::vector<Tensor>& gradients, bool replaces, Worke
   const c10::NoGradGuard guard;
   std::vector<double> squares(num_layers_), factors(num_layers_);
   for (std::size_t i = 0; i < gradients.size(); ++i) {
-    if (gradients[i].defined()) squares[layers_[i]] += SquareOf(gradients[i]);
+    if (gradients[i].defined()) squares[layers_[i]] += SquareOf(gradients[i]).item<double>();
   }
   const ClippingRule::Verdict verdict = setup_.rule.Decide(squares, factors);
   worker.counts.Count(verdict);

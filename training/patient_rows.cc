@@ -27,4 +27,14 @@ PatientRows::PatientRows(std::span<const std::uint32_t> of_rows,
   }
 }
 
+PatientRows PatientRows::Only(std::span<const std::size_t> places) const {
+  PatientRows some;
+  for (const std::size_t place : places) {
+    some.patients_.push_back(patients_[place]);
+    some.rows_.insert(some.rows_.end(), rows(place).begin(), rows(place).end());
+    some.first_.push_back(some.rows_.size());
+  }
+  return some;
+}
+
 }  // namespace chorale::training

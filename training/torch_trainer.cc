@@ -94,7 +94,8 @@ class TorchTrainer final : public LocalTrainer {
 
   StatusOr<ClippedSum> SumClippedGradients(const ClippedSumRequest& request) override {
     CHORALE_RETURN_IF_ERROR(CheckRequest(request));
-    return Guarded(device_, [&] { return RunClippedSum(request, device_, threads_); });
+    return Guarded(device_,
+                   [&] { return RunClippedSum(request, device_, threads_, mode_choice_); });
   }
 
   StatusOr<std::vector<float>> Predict(const models::GraphPlan& plan,
@@ -208,6 +209,7 @@ class TorchTrainer final : public LocalTrainer {
 
   at::Device device_;
   int threads_;
+  ModeChoice mode_choice_;
 };
 
 StatusOr<at::Device> DeviceOf(const std::string& name) {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "tests/training/private_cases.h"
+#include "training/book_keeping.h"
 #include "training/graph_network.h"
 #include "training/losses.h"
 #include "training/micro_batch.h"
@@ -127,11 +128,17 @@ class GradSamplesTest : public testing::TestWithParam<PrivateCase> {
       const double bound = bench.SomeNorm();
       const ClippedTotals expected = bench.PlainSum(clipping, bound);
       EXPECT_GT(expected.num_clipped, 0u);
-      ClippedTotals got{.sum = torch::zeros_like(bench.parameters())};
-      ASSERT_TRUE(MicroBatch(bench.Setup(clipping, bound)).Add(bench.Rows(), got));
-      EXPECT_LT(RelativeError(got.sum, expected.sum), tolerance);
-      EXPECT_EQ(got.num_clipped, expected.num_clipped);
-      EXPECT_EQ(got.num_not_finite, 0u);
+      const auto expect_agreement = [&](auto engine, const char* name) {
+        ClippedTotals got{.sum = torch::zeros_like(bench.parameters())};
+        ASSERT_TRUE(engine.Add(bench.Rows(), got));
+        EXPECT_LT(RelativeError(got.sum, expected.sum), tolerance) << name;
+        EXPECT_EQ(got.num_clipped, expected.num_clipped) << name;
+        EXPECT_EQ(got.num_not_finite, 0u) << name;
+      };
+      const GradSampleSetup setup = bench.Setup(clipping, bound);
+      expect_agreement(MicroBatch(setup), "one by one");
+      expect_agreement(BookKeeping(setup, 0), "together");
+      expect_agreement(BookKeeping(setup, 3), "by threes");
     }
   }
 };
