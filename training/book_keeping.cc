@@ -1,7 +1,6 @@
 #include "training/book_keeping.h"
 
 #include <c10/core/GradMode.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <numeric>
@@ -16,23 +15,6 @@ namespace chorale::training {
 namespace {
 
 using at::Tensor;
-
-// Numbers of gradients that a pass may form: 128 MiB of float32.
-constexpr std::uint64_t kMaxFormed = std::uint64_t{1} << 25;
-
-// Numbers that are formed for a patient, from above: what has no ghost norm whatever its rows are.
-std::uint64_t FormedByPatient(const models::GraphPlan& plan) {
-  std::uint64_t formed = 0;
-  for (std::size_t i = 0; i < plan.steps().size(); ++i) {
-    const v1::GraphNode& node = plan.graph().nodes(static_cast<int>(i));
-    const models::GraphStep& step = plan.steps()[i];
-    if (node.has_embedding() || (node.has_linear() && step.output.size() == 1)) continue;
-    for (std::size_t j = 0; j < step.num_parameters; ++j) {
-      formed += plan.layout().tensors()[step.first_parameter + j].size;
-    }
-  }
-  return formed;
-}
 
 // A pass, ready to run: rows in the order in which it takes them.
 struct Pass {
@@ -84,12 +66,13 @@ BookKeeping::BookKeeping(const GradSampleSetup& setup, std::uint32_t max_patient
 // Whole patients, in the order drawn, cut where the rows of a piece of training are.
 std::vector<BookKeeping::Places> BookKeeping::Cut(const PatientRows& patients, Places& left) const {
   const models::GraphPlan& plan = setup_.plan;
-  const std::uint64_t piece = setup_.parameters.is_cpu()
-                                  ? TrainingPieceRows(plan, patients.num_rows())
-                                  : DevicePieceRows(plan, patients.num_rows());
+  std::uint64_t piece = setup_.parameters.is_cpu() ? TrainingPieceRows(plan, patients.num_rows())
+                                                   : DevicePieceRows(plan, patients.num_rows());
+  // What is formed beside the activations shall not take more memory than plain training has.
+  const std::uint64_t kept = plan.num_activations();
+  piece = std::max<std::uint64_t>(1, piece * kept / (kept + FormedNumbers(plan)));
   const std::uint64_t most_rows = std::max(piece, MaxRowsAtOnce(plan));
-  std::uint64_t most_patients =
-      std::max<std::uint64_t>(1, kMaxFormed / std::max<std::uint64_t>(1, FormedByPatient(plan)));
+  std::uint64_t most_patients = MaxPatientsAtOnce(plan);
   if (max_patients_ > 0) most_patients = std::min<std::uint64_t>(most_patients, max_patients_);
   std::vector<Places> passes;
   std::uint64_t rows = 0;
@@ -144,7 +127,6 @@ bool BookKeeping::Add(const PatientRows& patients, ClippedTotals& totals) {
 
 // What a pass has found out, before anything is clipped.
 struct BookKeeping::Measured {
-  LayerTape tape;
   struct Layer {
     std::size_t number = 0;
     std::unique_ptr<LayerGradient> gradient;
@@ -193,27 +175,18 @@ BookKeeping::Measured BookKeeping::Measure(std::span<const std::int64_t> rows,
                                            const PassLayout& layout, Worker& worker) const {
   const auto type = setup_.parameters.scalar_type();
   Measured measured;
-  std::vector<Tensor> by_output;
-  {
-    const c10::AutoGradMode with_gradients(true);
-    const RowSource::Rows taken = rows_.Gather(rows, worker.buffer);
-    const Tensor outputs =
-        network_.Forward(worker.views, taken.inputs.to(type),
-                         {.is_training = true, .parts = parts, .tape = &measured.tape});
-    by_output = torch::autograd::grad({loss_.Sum(outputs, taken.targets.to(type))},
-                                      measured.tape.TakeOutputs(), /*grad_outputs=*/{},
-                                      /*retain_graph=*/c10::nullopt, /*create_graph=*/false,
-                                      /*allow_unused=*/true);
-  }
-  const c10::NoGradGuard guard;
   measured.squares = at::zeros({static_cast<std::int64_t>(num_layers_), layout.num_patients},
                                at::TensorOptions(at::kDouble).device(setup_.parameters.device()));
-  for (const LayerRecord& record : measured.tape.records()) {
-    if (!by_output[record.output].defined()) continue;  // The parameters have no say.
+  LayerTape tape([&](LayerRecord record, const Tensor& gradient) {
     const std::size_t layer = layers_[record.weight];
-    measured.layers.push_back({layer, MakeLayerGradient(record, by_output[record.output], layout)});
+    measured.layers.push_back({layer, MakeLayerGradient(std::move(record), gradient, layout)});
     measured.layers.back().gradient->AddSquares(measured.squares[static_cast<std::int64_t>(layer)]);
-  }
+  });
+  const c10::AutoGradMode with_gradients(true);
+  const RowSource::Rows taken = rows_.Gather(rows, worker.buffer);
+  const Tensor outputs = network_.Forward(worker.views, taken.inputs.to(type),
+                                          {.is_training = true, .parts = parts, .tape = &tape});
+  tape.Backward(loss_.Sum(outputs, taken.targets.to(type)));
   return measured;
 }
 

@@ -75,4 +75,17 @@ struct ClippedSum {
 [[nodiscard]] Status ValidatePrivate(const models::GraphPlan& plan,
                                      std::string_view field = "model");
 
+// Bytes that SumClippedGradients() is going to need beyond the examples themselves, from above and
+// for any mode. `num_drawn`: patients of a draw; `max_patient_rows`: rows of the patient that has
+// most. The largest number where it would not fit. REQUIRES: num_examples > 0, threads > 0.
+struct ClippedMemoryRequest {
+  const models::GraphPlan& plan;
+  std::uint64_t num_examples = 0;
+  std::uint64_t num_drawn = 0;
+  std::uint64_t max_patient_rows = 1;
+  std::uint32_t max_physical_batch_size = 0;  // As of ClippedSumRequest.
+  int threads = 1;
+};
+[[nodiscard]] std::uint64_t EstimateClippedMemory(const ClippedMemoryRequest& request);
+
 }  // namespace chorale::training

@@ -1,9 +1,12 @@
 #include "training/layer_gradients.h"
 
 #include <algorithm>
+#include <span>
+#include <tuple>
 #include <utility>
 
-#include "training/tensor_squares.h"
+#include "training/clipping.h"
+#include "training/unfold.h"
 
 namespace chorale::training {
 namespace {
@@ -15,8 +18,10 @@ using Sizes = std::vector<std::int64_t>;
 // A ghost norm below this share of what it would be without cancellation has lost too many digits
 // to be trusted with a bound; such a patient's gradient is formed.
 constexpr double kMinShare = 0x1p-12;
-// Numbers of an unfolded image up to which unfolding it is faster than the library's convolution.
+// Numbers of an unfolded image that are held at once, where that leaves the products enough
+// positions to be worth their calls.
 constexpr std::int64_t kMaxUnfolded = std::int64_t{1} << 16;
+constexpr std::int64_t kMinPositions = 256;
 
 // The rows of a group, with those of a patient along axis 1. [patients, positions, columns]
 Tensor Positions(const Tensor& x, const Group& group) {
@@ -28,7 +33,20 @@ Tensor Of(const Tensor& by_patient, const Group& group) {
   return by_patient.narrow(0, group.first_patient, group.num_patients);
 }
 
-Tensor SquareSums(const Tensor& x) { return x.reshape({x.size(0), -1}).square().sum(1); }
+// Of each patient. [patients, ...] to [patients], float64
+Tensor SquareSums(const Tensor& x) {
+  if (!x.is_cpu()) return x.reshape({x.size(0), -1}).to(at::kDouble).square().sum(1);
+  const Tensor sums = at::empty({x.size(0)}, at::kDouble);
+  const Tensor dense = x.contiguous();
+  const auto each = static_cast<std::size_t>(dense.numel() / std::max<std::int64_t>(1, x.size(0)));
+  for (std::size_t i = 0; i < static_cast<std::size_t>(x.size(0)); ++i) {
+    sums.data_ptr<double>()[i] =
+        dense.scalar_type() == at::kDouble
+            ? SumOfSquares(std::span(dense.data_ptr<double>() + i * each, each))
+            : SumOfSquares(std::span(dense.data_ptr<float>() + i * each, each));
+  }
+  return sums;
+}
 
 // Gradients that were formed: one tensor a patient of some group. [patients, ...]
 class Formed {
@@ -72,20 +90,20 @@ Tensor GhostSquares(const Tensor& a, const Tensor& b, bool has_bias) {
     const Tensor lost_outputs = b.index_select(0, lost);
     Tensor formed = SquareSums(at::bmm(lost_outputs.transpose(1, 2), a.index_select(0, lost)));
     if (has_bias) formed = formed + SquareSums(lost_outputs.sum(1));
-    squares.index_copy_(0, lost, formed);
+    squares.index_copy_(0, lost, formed.to(squares.scalar_type()));
   }
   return squares;
 }
 
 class AffineGradient final : public LayerGradient {
  public:
-  AffineGradient(const LayerRecord& record, const Tensor& gradient, const PassLayout& layout)
-      : record_(record), layout_(layout), outputs_(gradient) {
-    if (record.is_steps_first) outputs_ = outputs_.transpose(0, 1);
-    if (record.reset.defined()) {
-      const std::int64_t hidden = record.reset.size(-1);
+  AffineGradient(LayerRecord record, const Tensor& gradient, const PassLayout& layout)
+      : record_(std::move(record)), layout_(layout), outputs_(gradient) {
+    if (record_.is_steps_first) outputs_ = outputs_.transpose(0, 1);
+    if (record_.reset.defined()) {
+      const std::int64_t hidden = record_.reset.size(-1);
       outputs_ = outputs_.clone();
-      outputs_.narrow(-1, 2 * hidden, hidden).mul_(record.reset);
+      outputs_.narrow(-1, 2 * hidden, hidden).mul_(record_.reset);
     }
   }
 
@@ -100,6 +118,7 @@ class AffineGradient final : public LayerGradient {
       formed_.Add(group, record_.weight, at::bmm(b.transpose(1, 2), a), squares);
       if (record_.has_bias) formed_.Add(group, record_.bias, b.sum(1), squares);
     }
+    record_.input = record_.reset = outputs_ = Tensor();
   }
 
   void AddSum(const Tensor& factors, std::vector<GradientPart>& parts) override {
@@ -125,7 +144,7 @@ class AffineGradient final : public LayerGradient {
     const Group* group;
     Tensor a, b;
   };
-  const LayerRecord& record_;
+  LayerRecord record_;
   const PassLayout& layout_;
   Tensor outputs_;  // Their gradient. [rows, ..., outs]
   Formed formed_;
@@ -134,34 +153,43 @@ class AffineGradient final : public LayerGradient {
 
 class ConvolutionGradient final : public LayerGradient {
  public:
-  ConvolutionGradient(const LayerRecord& record, const Tensor& gradient, const PassLayout& layout)
-      : record_(record), spec_(record.node->convolution()), layout_(layout), outputs_(gradient) {
+  ConvolutionGradient(LayerRecord record, const Tensor& gradient, const PassLayout& layout)
+      : record_(std::move(record)),
+        spec_(record_.node->convolution()),
+        layout_(layout),
+        outputs_(gradient.contiguous()) {
     const auto list = [](const auto& numbers) { return Sizes(numbers.begin(), numbers.end()); };
     kernel_ = list(spec_.kernel());
     stride_ = list(spec_.stride());
     padding_ = list(spec_.padding());
     dilation_ = list(spec_.dilation());
-    ins_ = record.input.size(1) / spec_.groups();
+    ins_ = record_.input.size(1) / spec_.groups();
     for (const std::int64_t size : kernel_) ins_ *= size;
-    positions_ = outputs_.numel() / (outputs_.size(0) * outputs_.size(1));
   }
 
   void AddSquares(const Tensor& squares) override {
+    const std::int64_t positions = outputs_.numel() / (outputs_.size(0) * outputs_.size(1));
+    const bool unfolds = kernel_.size() <= 2 && spec_.groups() == 1 && outputs_.is_cpu();
     for (const Group& group : layout_.groups) {
-      const bool unfolds = kernel_.size() <= 2 && spec_.groups() == 1;
-      const std::int64_t positions = positions_ * group.rows_each;
-      if (unfolds && UsesGhostNorm(positions, outputs_.size(1), ins_)) {
+      if (unfolds && UsesGhostNorm(positions * group.rows_each, outputs_.size(1), ins_)) {
         const Tensor b = Rows(outputs_, group).flatten(2).transpose(1, 2);
         Of(squares, group)
-            .add_(GhostSquares(Positions(Unfolded(group).transpose(1, 2), Whole(group)),
-                               Positions(b, Whole(group)), record_.has_bias));
+            .add_(GhostSquares(Positions(Unfolded(group), Whole(group)), Positions(b, Whole(group)),
+                               record_.has_bias));
         ghosts_.push_back(&group);
-      } else if (unfolds && positions_ * ins_ <= kMaxUnfolded) {
+        continue;
+      }
+      if (unfolds) {
         FormUnfolded(group, squares);
       } else {
         FormOneByOne(group, squares);
       }
+      if (!record_.has_bias) continue;
+      const Tensor sums = Rows(outputs_, group).flatten(2).sum(2);
+      formed_.Add(group, record_.bias, sums.view({group.num_patients, group.rows_each, -1}).sum(1),
+                  squares);
     }
+    if (ghosts_.empty()) record_.input = outputs_ = Tensor();
   }
 
   void AddSum(const Tensor& factors, std::vector<GradientPart>& parts) override {
@@ -178,7 +206,8 @@ class ConvolutionGradient final : public LayerGradient {
       const Tensor rows = Of(factors, *group).repeat_interleave(group->rows_each);
       const Tensor scaled = Rows(outputs_, *group) * rows.view(Broadcast(rows));
       parts.push_back({record_.weight, 0, WeightGradient(scaled, Rows(record_.input, *group)), {}});
-      if (record_.has_bias) parts.push_back({record_.bias, 0, scaled.flatten(2).sum(at::IntArrayRef({0, 2})), {}});
+      if (record_.has_bias)
+        parts.push_back({record_.bias, 0, scaled.flatten(2).sum(at::IntArrayRef({0, 2})), {}});
     }
   }
 
@@ -198,24 +227,83 @@ class ConvolutionGradient final : public LayerGradient {
     return sizes;
   }
 
-  // What each position of the output sees. [rows, ins, positions]
-  Tensor Unfolded(const Group& group) const {
-    const Tensor x = Rows(record_.input, group);
-    if (kernel_.size() == 2) return at::im2col(x, kernel_, dilation_, padding_, stride_);
-    return at::im2col(x.unsqueeze(2), {1, kernel_[0]}, {1, dilation_[0]}, {0, padding_[0]},
-                      {1, stride_[0]});
+  UnfoldShape ShapeToUnfold() const {
+    const auto last_two = [](const auto& sizes, std::int64_t first) {
+      return std::pair(sizes.size() > 1 ? sizes[sizes.size() - 2] : first, sizes.back());
+    };
+    const auto planes = [&](const Tensor& x) { return last_two(x.sizes().slice(2), 1); };
+    UnfoldShape shape;
+    shape.channels = record_.input.size(1);
+    std::tie(shape.height, shape.width) = planes(record_.input);
+    std::tie(shape.kernel_height, shape.kernel_width) = last_two(kernel_, 1);
+    std::tie(shape.stride_height, shape.stride_width) = last_two(stride_, 1);
+    std::tie(shape.padding_height, shape.padding_width) = last_two(padding_, 0);
+    std::tie(shape.dilation_height, shape.dilation_width) = last_two(dilation_, 1);
+    std::tie(shape.out_height, shape.out_width) = planes(outputs_);
+    return shape;
   }
 
+  // Calls `use(unfolder, shape, number)` with the type computed in.
+  template <typename Use>
+  void WithUnfolder(const Use& use) const {
+    const UnfoldShape shape = ShapeToUnfold();
+    if (outputs_.scalar_type() == at::kDouble) {
+      Unfolder<double> unfolder(shape);
+      use(unfolder, shape, double{});
+    } else {
+      Unfolder<float> unfolder(shape);
+      use(unfolder, shape, float{});
+    }
+  }
+
+  // What each position of the output sees. [rows, positions, ins]
+  Tensor Unfolded(const Group& group) const {
+    const Tensor x = Rows(record_.input, group).contiguous();
+    Tensor unfolded;
+    WithUnfolder([&](auto& unfolder, const UnfoldShape& shape, auto number) {
+      using Number = decltype(number);
+      unfolded = at::empty({x.size(0), shape.out_height * shape.out_width, ins_}, x.options());
+      for (std::int64_t row = 0; row < x.size(0); ++row) {
+        unfolder.Take(x[row].template data_ptr<Number>());
+        unfolder.Unfold(0, shape.out_height, unfolded[row].template data_ptr<Number>());
+      }
+    });
+    return unfolded;
+  }
+
+  // Unfolded a part at a time, which stays in cache: faster than the library's convolutions, which
+  // set themselves up for every row.
   void FormUnfolded(const Group& group, const Tensor& squares) {
+    const Tensor x = Rows(record_.input, group).contiguous();
+    const Tensor by_position = Rows(outputs_, group).flatten(2);  // [rows, outs, positions]
+    const Tensor formed = at::empty({group.num_patients, outputs_.size(1), ins_}, x.options());
+    WithUnfolder([&](auto& unfolder, const UnfoldShape& shape, auto number) {
+      using Number = decltype(number);
+      const std::int64_t width = shape.out_width;
+      const std::int64_t lines =
+          std::clamp(std::max(kMaxUnfolded / (width * ins_), kMinPositions / width),
+                     std::int64_t{1}, shape.out_height);
+      const Tensor seen = at::empty({lines * width, ins_}, x.options());
+      for (std::int64_t row = 0; row < x.size(0); ++row) {
+        unfolder.Take(x[row].template data_ptr<Number>());
+        Tensor sum = formed[row / group.rows_each];
+        const Tensor b = by_position[row];
+        for (std::int64_t first = 0; first < shape.out_height; first += lines) {
+          const std::int64_t end = std::min(first + lines, shape.out_height);
+          unfolder.Unfold(first, end, seen.template data_ptr<Number>());
+          const Tensor part = b.narrow(1, first * width, (end - first) * width);
+          const Tensor of_part = seen.narrow(0, 0, (end - first) * width);
+          if (first == 0 && row % group.rows_each == 0) {
+            at::mm_out(sum, part, of_part);
+          } else {
+            sum.addmm_(part, of_part);
+          }
+        }
+      }
+    });
     Sizes shape = {group.num_patients, outputs_.size(1), record_.input.size(1)};
     shape.insert(shape.end(), kernel_.begin(), kernel_.end());
-    const Tensor b = Rows(outputs_, group).flatten(2);
-    Tensor formed = at::bmm(b, Unfolded(group).transpose(1, 2));  // [rows, outs, ins]
-    if (group.rows_each > 1) {
-      formed = formed.view({group.num_patients, group.rows_each, -1}).sum(1);
-    }
     formed_.Add(group, record_.weight, formed.view(shape), squares);
-    FormBias(group, squares);
   }
 
   void FormOneByOne(const Group& group, const Tensor& squares) {
@@ -225,18 +313,10 @@ class ConvolutionGradient final : public LayerGradient {
       const std::int64_t first = group.first_row + i * group.rows_each;
       entry.gradients.push_back(WeightGradient(outputs_.narrow(0, first, group.rows_each),
                                                record_.input.narrow(0, first, group.rows_each)));
-      of_each.push_back(SquareOf(entry.gradients.back()));
+      of_each.push_back(SquareSums(entry.gradients.back().unsqueeze(0)));
     }
-    Of(squares, group).add_(at::stack(of_each));
+    Of(squares, group).add_(at::cat(of_each));
     one_by_one_.push_back(std::move(entry));
-    FormBias(group, squares);
-  }
-
-  void FormBias(const Group& group, const Tensor& squares) {
-    if (!record_.has_bias) return;
-    const Tensor sums = Rows(outputs_, group).flatten(2).sum(2);
-    formed_.Add(group, record_.bias, sums.view({group.num_patients, group.rows_each, -1}).sum(1),
-                squares);
   }
 
   // Summed over rows. Of the weight only its shape is looked at.
@@ -249,13 +329,12 @@ class ConvolutionGradient final : public LayerGradient {
         Sizes(kernel_.size(), 0), spec_.groups(), {false, true, false}));
   }
 
-  const LayerRecord& record_;
+  LayerRecord record_;
   const v1::Convolution& spec_;
   const PassLayout& layout_;
   Tensor outputs_;  // Their gradient. [rows, channels, ...]
   Sizes kernel_, stride_, padding_, dilation_;
-  std::int64_t ins_ = 0;        // What one number of the output sees.
-  std::int64_t positions_ = 0;  // Of one row's output.
+  std::int64_t ins_ = 0;  // Numbers that one of the output sees.
   Formed formed_;
   std::vector<OneByOne> one_by_one_;
   std::vector<const Group*> ghosts_;
@@ -266,7 +345,7 @@ class ConvolutionGradient final : public LayerGradient {
 class EmbeddingGradient final : public LayerGradient {
  public:
   EmbeddingGradient(const LayerRecord& record, const Tensor& gradient, const PassLayout& layout)
-      : record_(record) {
+      : table_(record.weight) {
     const std::int64_t table_rows = record.node->embedding().rows();
     const Tensor numbers = record.input.reshape({record.input.size(0), -1});
     const Tensor pairs = (numbers + layout.owners.view({-1, 1}) * table_rows).reshape(-1);
@@ -278,15 +357,15 @@ class EmbeddingGradient final : public LayerGradient {
     AddPart({.parameter = 0, .first = 0, .values = flat, .rows = places}, sums_);
   }
   void AddSquares(const Tensor& squares) override {
-    squares.index_add_(0, owners_, SquareSums(sums_).to(at::kDouble));
+    squares.index_add_(0, owners_, SquareSums(sums_));
   }
   void AddSum(const Tensor& factors, std::vector<GradientPart>& parts) override {
     const Tensor scaled = sums_ * factors.index_select(0, owners_).view({-1, 1});
-    parts.push_back({record_.weight, 0, scaled, rows_});
+    parts.push_back({table_, 0, scaled, rows_});
   }
 
  private:
-  const LayerRecord& record_;
+  std::size_t table_;
   Tensor owners_, rows_;  // Of each vector.
   Tensor sums_;           // [vectors, width]
 };
@@ -321,6 +400,7 @@ class SmallGradient final : public LayerGradient {
         formed_.Add(group, parameter, sums, squares);
       }
     }
+    by_row_.clear();
   }
   void AddSum(const Tensor& factors, std::vector<GradientPart>& parts) override {
     formed_.AddSum(factors, 0, parts);
@@ -377,13 +457,13 @@ void AddPart(const GradientPart& part, const Tensor& gradient) {
   }
 }
 
-std::unique_ptr<LayerGradient> MakeLayerGradient(const LayerRecord& record, const Tensor& gradient,
+std::unique_ptr<LayerGradient> MakeLayerGradient(LayerRecord record, const Tensor& gradient,
                                                  const PassLayout& layout) {
   switch (record.kind) {
     case LayerRecord::Kind::kAffine:
-      return std::make_unique<AffineGradient>(record, gradient, layout);
+      return std::make_unique<AffineGradient>(std::move(record), gradient, layout);
     case LayerRecord::Kind::kConvolution:
-      return std::make_unique<ConvolutionGradient>(record, gradient, layout);
+      return std::make_unique<ConvolutionGradient>(std::move(record), gradient, layout);
     case LayerRecord::Kind::kEmbedding:
       return std::make_unique<EmbeddingGradient>(record, gradient, layout);
     case LayerRecord::Kind::kChannelNorm:

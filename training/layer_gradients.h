@@ -49,8 +49,8 @@ class LayerGradient {
   virtual void AddSum(const at::Tensor& factors, std::vector<GradientPart>& parts) = 0;
 };
 
-// `gradient`: of the loss by the record's output. Record and layout must outlive it.
-[[nodiscard]] std::unique_ptr<LayerGradient> MakeLayerGradient(const LayerRecord& record,
+// `gradient`: of the loss by the record's output. The layout must outlive it.
+[[nodiscard]] std::unique_ptr<LayerGradient> MakeLayerGradient(LayerRecord record,
                                                                const at::Tensor& gradient,
                                                                const PassLayout& layout);
 

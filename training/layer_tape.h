@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -36,31 +37,33 @@ struct LayerRecord {
   at::Tensor reset = {};
 };
 
-// What a forward pass leaves behind. Not thread-safe.
+// What a forward pass leaves behind. Nothing of it outlives its use: a record is handed out while
+// the backward pass is at its output. Not thread-safe.
 class LayerTape {
  public:
-  // Makes a gradient by `output` come about; returns its number.
-  std::size_t Watch(const at::Tensor& output) {
-    if (!output.requires_grad()) output.set_requires_grad(true);
-    outputs_.push_back(output);
-    versions_.push_back(output._version());
-    return outputs_.size() - 1;
-  }
+  using OnGradient = std::function<void(LayerRecord record, const at::Tensor& gradient)>;
+  explicit LayerTape(OnGradient on_gradient) : on_gradient_(std::move(on_gradient)) {}
+  LayerTape(const LayerTape&) = delete;
+  LayerTape& operator=(const LayerTape&) = delete;
+
+  // Makes a gradient by `output` come about; returns its number. No operation may change it in
+  // place afterwards: the gradient would be another value's.
+  std::size_t Watch(const at::Tensor& output);
   void Add(LayerRecord record) { records_.push_back(std::move(record)); }
 
-  [[nodiscard]] const std::vector<LayerRecord>& records() const { return records_; }
-  // Once. Throws when one was changed since: its gradient would be another value's.
-  [[nodiscard]] std::vector<at::Tensor> TakeOutputs() {
-    for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      TORCH_CHECK(outputs_[i]._version() == versions_[i], "an output on the tape was changed");
-    }
-    return std::move(outputs_);
-  }
+  // Hands each record to `on_gradient` with the gradient of `loss` by its output, those without
+  // gradient excepted. Once.
+  void Backward(const at::Tensor& loss);
 
  private:
+  void Tell(std::size_t output, const at::Tensor& gradient);
+
+  OnGradient on_gradient_;
   std::vector<LayerRecord> records_;
-  std::vector<at::Tensor> outputs_;
-  std::vector<std::int64_t> versions_;
+  std::size_t num_outputs_ = 0;
+  // Outputs that need no earlier ones to be differentiated, and their numbers.
+  std::vector<at::Tensor> leaves_;
+  std::vector<std::size_t> numbers_;
 };
 
 }  // namespace chorale::training

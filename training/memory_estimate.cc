@@ -13,6 +13,8 @@ namespace {
 // Copies of each activation while gradients are computed: the value, its gradient, and what the
 // library needs besides (reordered operands, unfolded windows).
 constexpr double kCopiesOfActivations = 3;
+// The same of gradients of single patients, where those of layers wait for the factors of clipping.
+constexpr double kCopiesOfClippedActivations = 5;
 // The same without gradients: the value, and what the library needs besides.
 constexpr double kCopiesWithoutGradients = 2;
 // For each row: scores, hazards, sums and places, of 64 bits.
@@ -93,6 +95,36 @@ std::uint64_t EstimateMemory(const models::GraphPlan& plan, const v1::TrainingSp
                                         VectorsOf(training, pieces) *
                                             static_cast<double>(plan.layout().num_parameters()));
   return ToBytes(bytes);
+}
+
+std::uint64_t EstimateClippedMemory(const ClippedMemoryRequest& request) {
+  const models::GraphPlan& plan = request.plan;
+  const std::uint64_t patient_rows = std::max<std::uint64_t>(1, request.max_patient_rows);
+  const std::uint64_t drawn = std::clamp<std::uint64_t>(request.num_drawn, 1, request.num_examples);
+  const std::uint64_t most_rows = std::min(
+      request.num_examples,
+      std::min<std::uint64_t>(drawn, std::numeric_limits<std::uint32_t>::max()) *
+          std::min<std::uint64_t>(patient_rows, std::numeric_limits<std::uint32_t>::max()));
+  // A pass holds whole patients: as many rows as a piece, or a single patient's, if those fit.
+  std::uint64_t rows = std::max(TrainingPieceRows(plan, drawn), TrainingPieceRows(plan, most_rows));
+  rows = std::max(rows, std::min(patient_rows, MaxRowsAtOnce(plan)));
+  std::uint64_t patients = std::min({rows, drawn, MaxPatientsAtOnce(plan)});
+  if (request.max_physical_batch_size > 0) {
+    patients = std::min<std::uint64_t>(patients, request.max_physical_batch_size);
+  }
+  const double passes =
+      static_cast<double>(std::min<std::uint64_t>(drawn, static_cast<unsigned>(request.threads)));
+  const double numbers_per_row =
+      kCopiesOfClippedActivations * static_cast<double>(plan.num_activations()) +
+      2 * static_cast<double>(plan.num_inputs() + plan.num_targets());
+  // Parameters and two sums; for each pass a sum, a gradient and reordered weights; what is formed
+  // comes with a copy of one layer's squares.
+  const double numbers =
+      (3 + 3 * passes) * static_cast<double>(plan.layout().num_parameters()) +
+      passes * (static_cast<double>(rows) * numbers_per_row +
+                2 * static_cast<double>(patients) * static_cast<double>(FormedNumbers(plan)));
+  return ToBytes(kFixedBytes + kBytesPerExample * static_cast<double>(request.num_examples) +
+                 sizeof(float) * numbers);
 }
 
 std::uint64_t EstimateEvaluationMemory(const models::GraphPlan& plan, std::uint64_t num_examples,

@@ -13,6 +13,8 @@ constexpr std::uint64_t kMaxPieces = 64;
 constexpr std::uint64_t kMaxActivations = std::uint64_t{1} << 26;
 // The same on a CUDA device, which needs many rows at once to be busy: 4 GiB of float32.
 constexpr std::uint64_t kMaxDeviceActivations = std::uint64_t{1} << 30;
+// Numbers of gradients of single patients that a pass may form: 128 MiB of float32.
+constexpr std::uint64_t kMaxFormed = std::uint64_t{1} << 25;
 constexpr std::uint64_t kMaxPredictedActivations = std::uint64_t{1} << 24;
 // Multiply-adds of one piece, forward. Backward takes twice as many: together about a second.
 constexpr std::uint64_t kMaxWork = 3 * (std::uint64_t{1} << 32);
@@ -68,6 +70,23 @@ std::uint64_t TrainingPieceRows(const models::GraphPlan& plan, std::uint64_t bat
   if (plan.couples_examples()) return batch_rows;
   return EvenRows(plan, batch_rows, std::max(SetUpWork(plan), SummingWork(plan)),
                   RowsInFlight(plan, kMaxActivations));
+}
+
+std::uint64_t FormedNumbers(const models::GraphPlan& plan) {
+  std::uint64_t formed = 0;
+  for (std::size_t i = 0; i < plan.steps().size(); ++i) {
+    const v1::GraphNode& node = plan.graph().nodes(static_cast<int>(i));
+    const models::GraphStep& step = plan.steps()[i];
+    if (node.has_embedding() || (node.has_linear() && step.output.size() == 1)) continue;
+    for (std::size_t j = 0; j < step.num_parameters; ++j) {
+      formed += plan.layout().tensors()[step.first_parameter + j].size;
+    }
+  }
+  return formed;
+}
+
+std::uint64_t MaxPatientsAtOnce(const models::GraphPlan& plan) {
+  return std::max<std::uint64_t>(1, kMaxFormed / std::max<std::uint64_t>(1, FormedNumbers(plan)));
 }
 
 std::uint64_t MaxRowsAtOnce(const models::GraphPlan& plan) {

@@ -26,6 +26,12 @@ namespace chorale::training {
 // many of them to keep the device busy.
 [[nodiscard]] std::uint64_t DevicePieceRows(const models::GraphPlan& plan, std::uint64_t num_rows);
 
+// Numbers of the gradients that book-keeping forms for one patient, from above: those of layers
+// that may have no ghost norm, whatever the patient's rows are.
+[[nodiscard]] std::uint64_t FormedNumbers(const models::GraphPlan& plan);
+// Patients of one pass of it, as far as these gradients go. At least 1.
+[[nodiscard]] std::uint64_t MaxPatientsAtOnce(const models::GraphPlan& plan);
+
 // Rows that one thread may hold activations of at once, on the CPU, whatever the batch. At least 1.
 [[nodiscard]] std::uint64_t MaxRowsAtOnce(const models::GraphPlan& plan);
 

@@ -2,6 +2,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <map>
 #include <memory>
 
 #include "tests/training/private_cases.h"
@@ -149,6 +150,43 @@ TEST_P(GradSamplesTest, AgreeWithAPlainLoopInDoublePrecision) {
 
 TEST_P(GradSamplesTest, AgreeWithAPlainLoopInSinglePrecision) {
   ExpectAgreement(torch::kFloat, 1e-6);
+}
+
+// No operation mixes rows: what a row tells the tape is its own (batch norm would be seen here).
+TEST_P(GradSamplesTest, ARowsGradientsStayWhenAnotherRowIsAltered) {
+  const models::GraphPlan& plan = GetParam().plan;
+  Workbench bench(plan, torch::kDouble);
+  const GraphNetwork network(plan);
+  const LossFunction loss(plan.graph().loss(), at::kCPU);
+  std::vector<Tensor> views = network.Views(bench.parameters());
+  for (Tensor& view : views) view = view.detach();
+  const std::vector<GraphNetwork::Part> parts = {{1, 1}, {1, 2}, {1, 3}};
+  const auto run = [&] {
+    const RowSource source(bench.examples(), at::kCPU);
+    const RowSource::Rows rows = source.Range(0, 3);
+    std::map<std::size_t, Tensor> by_output;
+    LayerTape tape([&](const LayerRecord& record, const Tensor& gradient) {
+      by_output[record.output] = record.is_steps_first ? gradient.transpose(0, 1) : gradient;
+    });
+    const Tensor outputs = network.Forward(views, rows.inputs.to(torch::kDouble),
+                                           {.is_training = true, .parts = parts, .tape = &tape});
+    tape.Backward(loss.Sum(outputs, rows.targets.to(torch::kDouble)));
+    std::vector<Tensor> gradients;
+    for (const auto& [output, gradient] : by_output) gradients.push_back(gradient);
+    return gradients;
+  };
+  const std::vector<Tensor> before = run();
+  for (std::uint64_t i = 0; i < plan.num_inputs(); ++i) {
+    bench.examples().inputs[plan.num_inputs() + i] += 1.5F;
+  }
+  const std::vector<Tensor> after = run();
+  ASSERT_FALSE(before.empty());
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    for (const std::int64_t row : {0, 2}) {
+      EXPECT_LT((before[i][row] - after[i][row]).abs().max().item<double>(),
+                1e-14 * (1 + before[i][row].abs().max().item<double>()));
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Layers, GradSamplesTest, testing::ValuesIn(LayerCases()),

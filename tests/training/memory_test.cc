@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+#include <numeric>
 
 #include "tests/training/toy_data.h"
 #include "training/torch_trainer.h"
@@ -159,6 +160,46 @@ TEST_P(EstimateMemoryTest, IsAboveWhatEvaluatingTakes) {
   RecordProperty("taken_mib", std::to_string(taken / (1 << 20)));
   RecordProperty("estimate_mib", std::to_string(estimate / (1 << 20)));
   EXPECT_GT(estimate, taken);
+}
+
+TEST_P(EstimateMemoryTest, IsAboveWhatClippingTakes) {
+  const Case& c = GetParam();
+  const models::GraphPlan plan = PlanFor(c.model, c.num_inputs);
+  if (plan.couples_examples()) GTEST_SKIP() << "no patient of it can be clipped alone";
+  const ParameterVector parameters = models::InitialParameters(plan, 2);
+  data::Examples examples = MakeExamplesFor(plan, c.num_examples, 1);
+  for (std::size_t row = 0; row < examples.size(); ++row) examples.patients[row] /= 2;
+  const std::vector<std::uint32_t> drawn = [&] {
+    std::vector<std::uint32_t> patients(c.num_examples / 2);
+    std::iota(patients.begin(), patients.end(), 0u);
+    return patients;
+  }();
+  const int threads = 2;
+  auto trainer = MakeTorchTrainer({.device = "cpu", .threads = threads}).value();
+  const auto estimate = static_cast<double>(EstimateClippedMemory({.plan = plan,
+                                                                   .num_examples = c.num_examples,
+                                                                   .num_drawn = drawn.size(),
+                                                                   .max_patient_rows = 2,
+                                                                   .threads = threads}));
+  for (const GradSampleMode mode : {GradSampleMode::kBookKeeping, GradSampleMode::kMicro}) {
+    g_most = g_used.load();
+    const std::int64_t before = g_used;
+    ASSERT_TRUE(trainer
+                    ->SumClippedGradients({.plan = plan,
+                                           .train = examples,
+                                           .parameters = parameters,
+                                           .patients = drawn,
+                                           .mode = mode})
+                    .ok());
+    const auto taken = static_cast<double>(g_most - before);
+    RecordProperty(mode == GradSampleMode::kMicro ? "micro_mib" : "book_keeping_mib",
+                   std::to_string(taken / (1 << 20)));
+    RecordProperty("estimate_mib", std::to_string(estimate / (1 << 20)));
+    EXPECT_GT(estimate, taken);
+    if (mode == GradSampleMode::kBookKeeping) {
+      EXPECT_LT(estimate, 20 * taken);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, EstimateMemoryTest, testing::ValuesIn(Cases()),
