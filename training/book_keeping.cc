@@ -66,11 +66,9 @@ BookKeeping::BookKeeping(const GradSampleSetup& setup, std::uint32_t max_patient
 // Whole patients, in the order drawn, cut where the rows of a piece of training are.
 std::vector<BookKeeping::Places> BookKeeping::Cut(const PatientRows& patients, Places& left) const {
   const models::GraphPlan& plan = setup_.plan;
-  std::uint64_t piece = setup_.parameters.is_cpu() ? TrainingPieceRows(plan, patients.num_rows())
-                                                   : DevicePieceRows(plan, patients.num_rows());
-  // What is formed beside the activations shall not take more memory than plain training has.
-  const std::uint64_t kept = plan.num_activations();
-  piece = std::max<std::uint64_t>(1, piece * kept / (kept + FormedNumbers(plan)));
+  const std::uint64_t piece = setup_.parameters.is_cpu()
+                                  ? PassRows(plan, patients.num_rows())
+                                  : DevicePieceRows(plan, patients.num_rows());
   const std::uint64_t most_rows = std::max(piece, MaxRowsAtOnce(plan));
   std::uint64_t most_patients = MaxPatientsAtOnce(plan);
   if (max_patients_ > 0) most_patients = std::min<std::uint64_t>(most_patients, max_patients_);

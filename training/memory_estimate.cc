@@ -14,7 +14,7 @@ namespace {
 // library needs besides (reordered operands, unfolded windows).
 constexpr double kCopiesOfActivations = 3;
 // The same of gradients of single patients, where those of layers wait for the factors of clipping.
-constexpr double kCopiesOfClippedActivations = 5;
+constexpr double kCopiesOfClippedActivations = 4;
 // The same without gradients: the value, and what the library needs besides.
 constexpr double kCopiesWithoutGradients = 2;
 // For each row: scores, hazards, sums and places, of 64 bits.
@@ -106,7 +106,7 @@ std::uint64_t EstimateClippedMemory(const ClippedMemoryRequest& request) {
       std::min<std::uint64_t>(drawn, std::numeric_limits<std::uint32_t>::max()) *
           std::min<std::uint64_t>(patient_rows, std::numeric_limits<std::uint32_t>::max()));
   // A pass holds whole patients: as many rows as a piece, or a single patient's, if those fit.
-  std::uint64_t rows = std::max(TrainingPieceRows(plan, drawn), TrainingPieceRows(plan, most_rows));
+  std::uint64_t rows = std::max(PassRows(plan, drawn), PassRows(plan, most_rows));
   rows = std::max(rows, std::min(patient_rows, MaxRowsAtOnce(plan)));
   std::uint64_t patients = std::min({rows, drawn, MaxPatientsAtOnce(plan)});
   if (request.max_physical_batch_size > 0) {

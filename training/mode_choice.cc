@@ -8,6 +8,7 @@
 #include "core/random.h"
 #include "models/model.h"
 #include "training/book_keeping.h"
+#include "training/flat_view.h"
 #include "training/micro_batch.h"
 #include "training/work_cut.h"
 
@@ -80,16 +81,13 @@ GradSampleMode ModeChoice::For(const GradSampleSetup& setup, const PatientRows& 
 
   const data::Examples examples = MadeUp(plan, num_patients, rows_each);
   const ParameterVector initial = models::InitialParameters(plan, 1);
-  GradSampleSetup made_up{
-      .plan = plan,
-      .examples = examples,
-      .parameters = at::from_blob(const_cast<float*>(initial.data()),
-                                  {static_cast<std::int64_t>(initial.size())}, at::kFloat)
-                        .to(setup.parameters.options()),
-      .rule = setup.rule,
-      .seed = 1,
-      .threads = setup.threads,
-      .cancelled = setup.cancelled};
+  GradSampleSetup made_up{.plan = plan,
+                          .examples = examples,
+                          .parameters = FlatView(initial).to(setup.parameters.options()),
+                          .rule = setup.rule,
+                          .seed = 1,
+                          .threads = setup.threads,
+                          .cancelled = setup.cancelled};
   std::vector<std::uint32_t> all(num_patients);
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint32_t>(i);
   const PatientRows rows(examples.patients, all);

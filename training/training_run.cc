@@ -8,6 +8,7 @@
 
 #include "training/batch_gradient.h"
 #include "training/batch_schedule.h"
+#include "training/flat_view.h"
 #include "training/optimizer.h"
 #include "training/schedule.h"
 
@@ -15,12 +16,6 @@ namespace chorale::training {
 namespace {
 
 using at::Tensor;
-
-Tensor View(std::span<const float> values) {
-  // LibTorch has no view of const memory; the view is only read.
-  return at::from_blob(const_cast<float*>(values.data()),
-                       {static_cast<std::int64_t>(values.size())}, at::kFloat);
-}
 
 // The trained numbers of the flat vector; neighbours are one range.
 std::vector<Optimizer::Range> TrainableRanges(const models::GraphPlan& plan) {
@@ -51,7 +46,7 @@ class Run {
       : request_(request),
         device_(device),
         schedule_(request.training, request.train.patients, request.seed),
-        parameters_(View(request.start)
+        parameters_(FlatView(request.start)
                         .to(device, at::kFloat, /*non_blocking=*/false,
                             /*copy=*/true)),
         gradient_(at::zeros_like(parameters_)),
@@ -59,7 +54,7 @@ class Run {
                     .trainable = TrainableRanges(request.plan),
                     .parameters = parameters_,
                     .start = request.training.has_fedprox() && request.training.fedprox().mu() != 0
-                                 ? View(request.start).to(device)
+                                 ? FlatView(request.start).to(device)
                                  : Tensor(),
                     .correction = Correction(),
                     .threads = threads}),
@@ -91,9 +86,9 @@ class Run {
     const ControlVariates& control = request_.control;
     if (!request_.training.has_scaffold()) return {};
     if (control.server.empty() && control.site.empty()) return {};
-    Tensor difference = at::zeros_like(View(request_.start));
-    if (!control.server.empty()) difference.add_(View(control.server));
-    if (!control.site.empty()) difference.sub_(View(control.site));
+    Tensor difference = at::zeros_like(FlatView(request_.start));
+    if (!control.server.empty()) difference.add_(FlatView(control.server));
+    if (!control.site.empty()) difference.sub_(FlatView(control.site));
     return difference.to(device_);
   }
 

@@ -85,6 +85,12 @@ std::uint64_t FormedNumbers(const models::GraphPlan& plan) {
   return formed;
 }
 
+std::uint64_t PassRows(const models::GraphPlan& plan, std::uint64_t num_rows) {
+  const std::uint64_t kept = plan.num_activations() + 1;
+  return std::max<std::uint64_t>(
+      1, TrainingPieceRows(plan, num_rows) * kept / (kept + FormedNumbers(plan)));
+}
+
 std::uint64_t MaxPatientsAtOnce(const models::GraphPlan& plan) {
   return std::max<std::uint64_t>(1, kMaxFormed / std::max<std::uint64_t>(1, FormedNumbers(plan)));
 }
