@@ -87,8 +87,8 @@ std::uint64_t FormedNumbers(const models::GraphPlan& plan) {
 
 std::uint64_t PassRows(const models::GraphPlan& plan, std::uint64_t num_rows) {
   const std::uint64_t kept = plan.num_activations() + 1;
-  return std::max<std::uint64_t>(
-      1, TrainingPieceRows(plan, num_rows) * kept / (kept + FormedNumbers(plan)));
+  return DivideUp(TrainingPieceRows(plan, num_rows),
+                  std::bit_floor((kept + FormedNumbers(plan)) / kept));
 }
 
 std::uint64_t MaxPatientsAtOnce(const models::GraphPlan& plan) {

@@ -29,8 +29,9 @@ namespace chorale::training {
 // Numbers of the gradients that book-keeping forms for one patient, from above: those of layers
 // that may have no ghost norm, whatever the patient's rows are.
 [[nodiscard]] std::uint64_t FormedNumbers(const models::GraphPlan& plan);
-// Rows of one pass of it over so many: as TrainingPieceRows, but that what is formed beside the
-// activations takes no more memory than plain training does. At least 1. REQUIRES: num_rows > 0.
+// Rows of one pass of it over so many: as TrainingPieceRows, or a power of two times fewer, so that
+// what is formed beside the activations takes about twice the memory of plain training at most. At
+// least 1. REQUIRES: num_rows > 0.
 [[nodiscard]] std::uint64_t PassRows(const models::GraphPlan& plan, std::uint64_t num_rows);
 // Patients of one pass of it, as far as these gradients go. At least 1.
 [[nodiscard]] std::uint64_t MaxPatientsAtOnce(const models::GraphPlan& plan);
