@@ -1,6 +1,7 @@
 #include "data/data_spec.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <string>
@@ -48,10 +49,39 @@ Status ValidateValues(const Texts& texts, const std::string& field, int least, i
   return OkStatus();
 }
 
+Status ValidateRange(const v1::NumericFeature& numeric, const v1::DataSpec& spec,
+                     const std::string& field) {
+  if (spec.standardization() != v1::STANDARDIZATION_RANGE) {
+    if (!numeric.has_range()) return OkStatus();
+    return config::FieldError(field + ".range", "needs standardization range");
+  }
+  if (!numeric.has_range()) {
+    return config::FieldError(field + ".range",
+                              "is required with standardization range: {low: ..., high: ...}, "
+                              "known without looking at any row");
+  }
+  const double low = numeric.range().low();
+  const double high = numeric.range().high();
+  if (!std::isfinite(low) || !std::isfinite(high) || !(low < high) || !std::isfinite(high - low)) {
+    return config::FieldError(field + ".range", "must have a finite low below a finite high");
+  }
+  if (numeric.impute() == v1::IMPUTATION_UNSPECIFIED || numeric.impute() == v1::IMPUTATION_MIDDLE) {
+    return OkStatus();
+  }
+  return config::FieldError(field + ".impute",
+                            "must be middle with standardization range: any other value would be "
+                            "computed from the rows");
+}
+
 Status ValidateNumeric(const v1::NumericFeature& numeric, const v1::DataSpec& spec,
                        const std::string& field) {
   if (!v1::Imputation_IsValid(numeric.impute())) {
-    return config::FieldError(field + ".impute", "must be mean or median");
+    return config::FieldError(field + ".impute", "must be mean, median or middle");
+  }
+  CHORALE_RETURN_IF_ERROR(ValidateRange(numeric, spec, field));
+  if (numeric.impute() == v1::IMPUTATION_MIDDLE &&
+      spec.standardization() != v1::STANDARDIZATION_RANGE) {
+    return config::FieldError(field + ".impute", "middle needs standardization range");
   }
   if (numeric.impute() == v1::IMPUTATION_MEDIAN && !IsFederated(spec.standardization())) {
     return config::FieldError(field + ".impute",
@@ -184,6 +214,12 @@ bool IsFederated(v1::Standardization standardization) {
          standardization == v1::STANDARDIZATION_FEDERATED_ROBUST;
 }
 
+Moments MomentsOf(const v1::ValueRange& range) {
+  const double middle = range.low() + (range.high() - range.low()) / 2;
+  return {
+      .mean = middle, .standard_deviation = (range.high() - range.low()) / 2, .imputed = middle};
+}
+
 Status Validate(const v1::DataSpec& spec, std::string_view field) {
   const std::string prefix = std::string(field) + ".";
   if (spec.features_size() < 1 || spec.features_size() > kMaxFeatures) {
@@ -193,7 +229,7 @@ Status Validate(const v1::DataSpec& spec, std::string_view field) {
   if (spec.standardization() == v1::STANDARDIZATION_UNSPECIFIED ||
       !v1::Standardization_IsValid(spec.standardization())) {
     return config::FieldError(prefix + "standardization",
-                              "must be none, per_site, federated or federated_robust");
+                              "must be none, per_site, federated, federated_robust or range");
   }
   Columns features;
   for (int i = 0; i < spec.features_size(); ++i) {

@@ -6,6 +6,7 @@
 
 #include "chorale/v1/jobs.pb.h"
 #include "core/status.h"
+#include "data/moments.h"
 
 // What a researcher asks of a table: which columns, and how they become a model's inputs and
 // targets.
@@ -34,6 +35,9 @@ enum class TargetKind {
 
 // True when sites standardise with what a preparation round found: FEDERATED, FEDERATED_ROBUST.
 [[nodiscard]] bool IsFederated(v1::Standardization standardization);
+// What standardization range makes of the feature: its range becomes [-1, 1]. REQUIRES: a valid
+// feature with a range.
+[[nodiscard]] Moments MomentsOf(const v1::ValueRange& range);
 
 // INVALID_ARGUMENT as a config::FieldError below `field` ("data"): the bounds of jobs.proto; a
 // column named twice, or one that is feature and target at once; levels, positive values or classes

@@ -38,6 +38,7 @@ struct FeatureInputs {
   bool is_numeric = false;
   bool has_indicator = false;
   Moments moments = {};
+  const v1::ValueRange* range = nullptr;  // Null: values are not held to one.
   std::size_t num_inputs = 0;
 };
 
@@ -47,6 +48,7 @@ FeatureInputs InputsOf(const v1::FeatureSpec& feature, const NpyFile* array) {
     inputs.num_inputs = static_cast<std::size_t>(array->header().row_size);
   } else if (inputs.is_numeric) {
     inputs.has_indicator = feature.numeric().missing_indicator();
+    if (feature.numeric().has_range()) inputs.range = &feature.numeric().range();
     inputs.num_inputs = inputs.has_indicator ? 2 : 1;
   } else {
     inputs.num_inputs = static_cast<std::size_t>(feature.categorical().levels_size()) - 1;
@@ -62,6 +64,9 @@ void Fill(const FeatureInputs& feature, double value, std::span<Number> numbers)
   } else if (feature.is_numeric) {
     const bool is_missing = std::isnan(value);
     const auto& [mean, standard_deviation, imputed] = feature.moments;
+    if (feature.range != nullptr && !is_missing) {
+      value = std::clamp(value, feature.range->low(), feature.range->high());
+    }
     numbers[0] = To<Number>(((is_missing ? imputed : value) - mean) / standard_deviation);
     if (feature.has_indicator) numbers[1] = is_missing ? Number{1} : Number{0};
   } else if (value > 0) {  // The first level is all zeros.
@@ -180,6 +185,10 @@ std::vector<Moments> Dataset::PerSiteMoments() const {
   std::vector<Moments> all;
   for (int i = 0; i < spec_.features_size(); ++i) {
     if (!spec_.features(i).has_numeric()) continue;
+    if (spec_.standardization() == v1::STANDARDIZATION_RANGE) {
+      all.push_back(data::MomentsOf(spec_.features(i).numeric().range()));
+      continue;
+    }
     const Moments own = MomentsOf(TrainingValues(static_cast<std::size_t>(i)));
     all.push_back(spec_.standardization() == v1::STANDARDIZATION_NONE ? Moments{} : own);
     all.back().imputed = own.mean;

@@ -214,6 +214,10 @@ std::vector<Moments> PreparationOf(const std::vector<ColumnStatistics>& statisti
     if (feature.has_categorical()) ++next;
     if (!feature.has_numeric()) continue;
     const ColumnStatistics& column = statistics[next++];
+    if (spec.standardization() == v1::STANDARDIZATION_RANGE) {
+      moments.push_back(MomentsOf(feature.numeric().range()));
+      continue;
+    }
     moments.push_back(StandardizationOf(column, spec.standardization()));
     moments.back().imputed = ImputedOf(feature.numeric(), column);
   }

@@ -60,9 +60,9 @@ struct ColumnStatistics {
 [[nodiscard]] std::vector<ColumnStatistics> StatisticsOf(std::span<const double> sums,
                                                          const v1::DataSpec& spec);
 // How the rows behind the statistics are to be prepared, for each numeric feature in order: mean
-// and deviation; under robust standardisation median and interquartile range / 1.349, 1 for a range
-// of 0; 0 and 1 without standardisation. `imputed` is mean or median as the feature says. REQUIRES:
-// statistics of this specification.
+// and deviation; the declared range under standardization range; under robust standardisation
+// median and interquartile range / 1.349, 1 for a range of 0; 0 and 1 without standardisation.
+// `imputed` is mean or median as the feature says. REQUIRES: statistics of this specification.
 [[nodiscard]] std::vector<Moments> PreparationOf(const std::vector<ColumnStatistics>& statistics,
                                                  const v1::DataSpec& spec);
 

@@ -254,5 +254,38 @@ TEST(DataSpecTest, NamesTheFieldOfEveryBrokenRule) {
   }
 }
 
+TEST(DataSpecTest, AsksForARangeWhereRangesStandardise) {
+  v1::DataSpec spec = SoundSpec();
+  spec.set_standardization(v1::STANDARDIZATION_RANGE);
+  const auto range = [&spec](int feature, double low, double high) {
+    v1::ValueRange& own = *spec.mutable_features(feature)->mutable_numeric()->mutable_range();
+    own.set_low(low);
+    own.set_high(high);
+  };
+  EXPECT_THAT(MessageOf(Validate(spec, "data")), HasSubstr("features[0].numeric.range"));
+  range(0, 0, 120);
+  range(2, 600, 100);
+  EXPECT_THAT(MessageOf(Validate(spec, "data")), HasSubstr("a finite low below a finite high"));
+  range(2, -1e308, 1e308);  // The width is not finite.
+  EXPECT_FALSE(Validate(spec, "data").ok());
+  range(2, 100, std::numeric_limits<double>::quiet_NaN());
+  EXPECT_FALSE(Validate(spec, "data").ok());
+  range(2, 100, 600);
+  EXPECT_TRUE(Validate(spec, "data").ok());
+}
+
+TEST(DataSpecTest, LetsNothingButTheMiddleOfARangeStandForMissingValues) {
+  v1::DataSpec spec = SoundSpec();
+  v1::NumericFeature& age = *spec.mutable_features(0)->mutable_numeric();
+  age.set_impute(v1::IMPUTATION_MIDDLE);
+  EXPECT_THAT(MessageOf(Validate(spec, "data")), HasSubstr("middle needs standardization range"));
+
+  age.mutable_range()->set_high(120);
+  age.set_impute(v1::IMPUTATION_MEAN);
+  EXPECT_THAT(MessageOf(Validate(spec, "data")), HasSubstr("needs standardization range"));
+  spec.set_standardization(v1::STANDARDIZATION_RANGE);
+  EXPECT_THAT(MessageOf(Validate(spec, "data")), HasSubstr("must be middle"));
+}
+
 }  // namespace
 }  // namespace chorale::data

@@ -103,6 +103,39 @@ TEST(ImputationTest, TakesWhatTheFederationSays) {
               ElementsAre(2, 3, 1.25, 4));
 }
 
+v1::DataSpec RangeSpec() {
+  v1::DataSpec spec = Spec(v1::STANDARDIZATION_RANGE, v1::IMPUTATION_MIDDLE);
+  for (int i = 0; i < 2; ++i) {
+    v1::ValueRange& range = *spec.mutable_features(i)->mutable_numeric()->mutable_range();
+    range.set_low(i == 0 ? 0 : 6);
+    range.set_high(i == 0 ? 2 : 8);
+  }
+  return spec;
+}
+
+TEST(RangeTest, IsBroughtOntoMinusOneToOneWithoutLookingAtAnyRow) {
+  // x is 1, missing, 4 in rows of training; z is 5, 6, 7.
+  const StatusOr<Dataset> dataset = Created(kGaps, SplitConfig(), RangeSpec());
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+
+  // 4 lies beyond the range of x, 5 beyond that of z: the nearest end stands for each.
+  EXPECT_THAT(dataset->PerSite(v1::SPLIT_TRAIN).inputs, ElementsAre(0, -1, 0, -1, 1, 0));
+}
+
+TEST(RangeTest, DoesNotChangeWhatOtherRowsBecomeWhenOneRowChanges) {
+  const StatusOr<Dataset> dataset = Created(kGaps, SplitConfig(), RangeSpec());
+  const StatusOr<Dataset> neighbor =
+      Created(WithRow(kGaps, "1e30,-1e30,0,train"), SplitConfig(), RangeSpec());
+  ASSERT_TRUE(dataset.ok() && neighbor.ok()) << neighbor.status();
+
+  const std::vector<float> own = dataset->PerSite(v1::SPLIT_TRAIN).inputs;
+  const std::vector<float> with = neighbor->PerSite(v1::SPLIT_TRAIN).inputs;
+
+  ASSERT_EQ(with.size(), own.size() + 2);
+  EXPECT_TRUE(std::equal(own.begin(), own.end(), with.begin()));
+  EXPECT_THAT(std::vector<float>(with.end() - 2, with.end()), ElementsAre(1, -1));
+}
+
 TEST(ImputationTest, TellsMissingValuesInAnInputBehindTheFeature) {
   v1::DataSpec spec = Spec(v1::STANDARDIZATION_NONE, v1::IMPUTATION_MEAN);
   spec.mutable_features(0)->mutable_numeric()->set_missing_indicator(true);
