@@ -99,15 +99,55 @@ StatusOr<FixedPoint> FixedPoint::Create(RingBits bits, double clip, std::uint32_
   return FixedPoint(bits, clip, exponent, static_cast<std::int64_t>(ScaleUp(clip, exponent)));
 }
 
+StatusOr<FixedPoint> FixedPoint::OfIntegers(RingBits bits, int scale_exponent,
+                                            std::uint32_t max_sites) {
+  if (max_sites == 0) return InvalidArgument("max_sites must be at least 1, got 0");
+  if (scale_exponent < -1000 || scale_exponent > 1000) {
+    return InvalidArgument("a scale of 2^" + std::to_string(scale_exponent) + " is beyond doubles");
+  }
+  const std::int64_t most = LargestOf(bits) / max_sites;
+  return FixedPoint(bits, std::ldexp(static_cast<double>(most), -scale_exponent), scale_exponent,
+                    most);
+}
+
+Status FixedPoint::CheckRoom(std::size_t count, std::size_t size_bytes) const {
+  const std::size_t element = ElementBytes(bits_);
+  if (size_bytes / element == count && size_bytes % element == 0) return OkStatus();
+  return InvalidArgument(std::to_string(count) + " encoded values take " +
+                         std::to_string(count * element) + " bytes, got room for " +
+                         std::to_string(size_bytes));
+}
+
+void FixedPoint::Store(std::span<const std::int64_t> integers, std::uint8_t* out) const {
+  switch (bits_) {
+    case RingBits::k16:
+      return StoreAll<2>(integers, out);
+    case RingBits::k24:
+      return StoreAll<3>(integers, out);
+    case RingBits::k32:
+      return StoreAll<4>(integers, out);
+    case RingBits::k64:
+      return StoreAll<8>(integers, out);
+  }
+}
+
+Status FixedPoint::EncodeIntegers(std::span<const std::int64_t> values,
+                                  std::span<std::uint8_t> out) const {
+  CHORALE_RETURN_IF_ERROR(CheckRoom(values.size(), out.size()));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i] >= -max_magnitude_ && values[i] <= max_magnitude_) continue;
+    return Refused(RefusalCode::kValueOutOfRange,
+                   "number " + std::to_string(i) + " is beyond what a site may add");
+  }
+  Store(values, out.data());
+  return OkStatus();
+}
+
 template <typename Value>
 Status FixedPoint::EncodeAll(std::span<const Value> values, Rounding rounding, RandomSource* random,
                              std::span<std::uint8_t> out) const {
   const std::size_t element = ElementBytes(bits_);
-  if (out.size() / element != values.size() || out.size() % element != 0) {
-    return InvalidArgument(std::to_string(values.size()) + " encoded values take " +
-                           std::to_string(values.size() * element) + " bytes, got room for " +
-                           std::to_string(out.size()));
-  }
+  CHORALE_RETURN_IF_ERROR(CheckRoom(values.size(), out.size()));
   if (rounding == Rounding::kStochastic && random == nullptr) {
     return InvalidArgument("stochastic rounding needs a source of chance");
   }
@@ -133,22 +173,7 @@ Status FixedPoint::EncodeAll(std::span<const Value> values, Rounding rounding, R
         integers[i] = RoundStochastic(double{block[i]} * scale, word);
       }
     }
-    const auto encoded = std::span<const std::int64_t>(integers).first(count);
-    std::uint8_t* const place = out.data() + start * element;
-    switch (bits_) {
-      case RingBits::k16:
-        StoreAll<2>(encoded, place);
-        break;
-      case RingBits::k24:
-        StoreAll<3>(encoded, place);
-        break;
-      case RingBits::k32:
-        StoreAll<4>(encoded, place);
-        break;
-      case RingBits::k64:
-        StoreAll<8>(encoded, place);
-        break;
-    }
+    Store(std::span<const std::int64_t>(integers).first(count), out.data() + start * element);
   }
   return OkStatus();
 }

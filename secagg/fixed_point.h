@@ -30,6 +30,11 @@ class FixedPoint {
                                                    std::uint32_t max_sites,
                                                    double noise_margin = 0);
 
+  // Whole numbers already: sums of q / 2^scale_exponent, each q at most what `max_sites` of them
+  // may be together without wrapping around. INVALID_ARGUMENT: no site, or an exponent beyond 1000.
+  [[nodiscard]] static StatusOr<FixedPoint> OfIntegers(RingBits bits, int scale_exponent,
+                                                       std::uint32_t max_sites);
+
   [[nodiscard]] RingBits bits() const { return bits_; }
   // f. Negative when values are larger than the ring.
   [[nodiscard]] int scale_exponent() const { return scale_exponent_; }
@@ -46,6 +51,10 @@ class FixedPoint {
   [[nodiscard]] Status Encode(std::span<const double> values, Rounding rounding,
                               RandomSource* random, std::span<std::uint8_t> out) const;
 
+  // The same of numbers that are encoded already: each at most max_magnitude().
+  [[nodiscard]] Status EncodeIntegers(std::span<const std::int64_t> values,
+                                      std::span<std::uint8_t> out) const;
+
   // Elements read as signed numbers, over 2^f. sum [count * bits / 8] bytes, out [count].
   // REQUIRES: the sizes fit.
   void Decode(ByteSpan sum, std::span<double> out) const;
@@ -54,6 +63,8 @@ class FixedPoint {
   FixedPoint(RingBits bits, double clip, int scale_exponent, std::int64_t max_magnitude)
       : bits_(bits), clip_(clip), scale_exponent_(scale_exponent), max_magnitude_(max_magnitude) {}
 
+  [[nodiscard]] Status CheckRoom(std::size_t count, std::size_t size_bytes) const;
+  void Store(std::span<const std::int64_t> integers, std::uint8_t* out) const;
   template <typename Value>
   [[nodiscard]] Status EncodeAll(std::span<const Value> values, Rounding rounding,
                                  RandomSource* random, std::span<std::uint8_t> out) const;

@@ -236,5 +236,35 @@ TEST(FixedPointTest, NeedsRoomAndChanceThatFit) {
   }
 }
 
+TEST(FixedPointTest, CarriesWholeNumbersAsTheyAre) {
+  const FixedPoint fixed = *FixedPoint::OfIntegers(RingBits::k32, 10, 3);
+  EXPECT_EQ(fixed.max_magnitude(), ((std::int64_t{1} << 31) - 1) / 3);
+  const std::vector<std::int64_t> numbers = {0, 1, -1, fixed.max_magnitude(),
+                                             -fixed.max_magnitude()};
+  Bytes sum(numbers.size() * 4);
+  const VectorSpec spec = *VectorSpec::Create({{RingBits::k32, numbers.size()}});
+  Bytes encoded(sum.size());
+  ASSERT_TRUE(fixed.EncodeIntegers(numbers, encoded).ok());
+  for (int site = 0; site < 3; ++site) ASSERT_TRUE(AddVectors(spec, 0, encoded, sum, 1).ok());
+
+  const std::vector<double> decoded = Decoded(fixed, sum);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    EXPECT_EQ(decoded[i], static_cast<double>(3 * numbers[i]) / 1024) << i;
+  }
+}
+
+TEST(FixedPointTest, RefusesWholeNumbersThatSumsMightWrapAround) {
+  const FixedPoint fixed = *FixedPoint::OfIntegers(RingBits::k64, -3, 5);
+  Bytes out(8);
+  for (const std::int64_t number :
+       {fixed.max_magnitude() + 1, std::numeric_limits<std::int64_t>::min(),
+        std::numeric_limits<std::int64_t>::max()}) {
+    const Status status = fixed.EncodeIntegers(std::span(&number, 1), out);
+    EXPECT_EQ(RefusalOf(status), RefusalCode::kValueOutOfRange);
+  }
+  EXPECT_FALSE(FixedPoint::OfIntegers(RingBits::k64, 0, 0).ok());
+  EXPECT_FALSE(FixedPoint::OfIntegers(RingBits::k64, 1001, 1).ok());
+}
+
 }  // namespace
 }  // namespace chorale::secagg
