@@ -137,6 +137,10 @@ Status CheckMetrics(const v1::TrainingSpec& spec, std::string_view field) {
 
 }  // namespace
 
+StatusOr<TrainResult> LocalTrainer::TrainOnGradients(const TrainRequest&, const GradientSource&) {
+  return FailedPrecondition("this trainer has no optimizer");
+}
+
 StatusOr<ClippedSum> LocalTrainer::SumClippedGradients(const ClippedSumRequest&) {
   return FailedPrecondition("this trainer computes no clipped gradients");
 }

@@ -49,6 +49,11 @@ struct TrainRequest {
   const std::atomic<bool>* cancelled = nullptr;
 };
 
+// The gradient of step `step`, counted from 0, at `parameters`. [num_parameters], zeros where
+// nothing is trained.
+using GradientSource =
+    std::function<StatusOr<ParameterVector>(std::uint64_t step, std::span<const float> parameters)>;
+
 struct TrainResult {
   ParameterVector update;  // Local minus start. [num_parameters]
   // Under scaffold, else empty: the site's next control variate minus its present one.
@@ -70,6 +75,12 @@ class LocalTrainer {
   // FAILED_PRECONDITION: the loss or a parameter became infinite or NaN (training diverged), with
   // what to change.
   [[nodiscard]] virtual StatusOr<TrainResult> Train(const TrainRequest& request) = 0;
+  // training.local_steps steps of the optimizer along gradients that come from `source`: private
+  // training, where they are noisy sums. No row of `train` is looked at, and num_examples stays 0.
+  // Errors of Train(), and those of the source. FAILED_PRECONDITION, unless overridden: a trainer
+  // that has no optimizer.
+  [[nodiscard]] virtual StatusOr<TrainResult> TrainOnGradients(const TrainRequest& request,
+                                                               const GradientSource& source);
   // A site's part of one step of private training (clipped_sum.h). Of one mode, the bytes depend no
   // more on the number of threads than those of Train(). INVALID_ARGUMENT: a model that
   // ValidatePrivate refuses, sizes that do not fit, a patient that is none or comes twice.

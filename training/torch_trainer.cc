@@ -92,6 +92,12 @@ class TorchTrainer final : public LocalTrainer {
     return Guarded(device_, [&] { return RunTraining(request, device_, threads_); });
   }
 
+  StatusOr<TrainResult> TrainOnGradients(const TrainRequest& request,
+                                         const GradientSource& source) override {
+    CHORALE_RETURN_IF_ERROR(CheckParameters(request.plan, request.start));
+    return Guarded(device_, [&] { return RunOnGradients(request, source, device_, threads_); });
+  }
+
   StatusOr<ClippedSum> SumClippedGradients(const ClippedSumRequest& request) override {
     CHORALE_RETURN_IF_ERROR(CheckRequest(request));
     return Guarded(device_,

@@ -159,6 +159,44 @@ class Run {
 
 }  // namespace
 
+StatusOr<TrainResult> RunOnGradients(const TrainRequest& request, const GradientSource& source,
+                                     const at::Device& device, int threads) {
+  const Tensor start = FlatView(request.start);
+  const Tensor parameters = start.to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  Optimizer optimizer({.training = request.training,
+                       .trainable = TrainableRanges(request.plan),
+                       .parameters = parameters,
+                       .start = request.training.has_fedprox() ? start.to(device) : Tensor(),
+                       .correction = Tensor(),
+                       .threads = threads});
+  const std::uint64_t num_steps = request.training.local_steps();
+  for (std::uint64_t step = 0; step < num_steps; ++step) {
+    if (request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed)) {
+      return Cancelled("training was cancelled after step " + std::to_string(step) + " of " +
+                       std::to_string(num_steps));
+    }
+    const Tensor host = parameters.to(at::kCPU);
+    CHORALE_ASSIGN_OR_RETURN(
+        const ParameterVector gradient,
+        source(step, std::span<const float>(host.data_ptr<float>(), request.start.size())));
+    if (gradient.size() != request.start.size()) return Internal("a gradient of another size");
+    // The optimizer writes into what it is given.
+    optimizer.Step(FlatView(gradient).to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true),
+                   RateFactor(request.training.schedule(), request.place, num_steps, step));
+    if (request.on_progress) {
+      request.on_progress(static_cast<double>(step + 1) / static_cast<double>(num_steps));
+    }
+  }
+  const Tensor host = parameters.to(at::kCPU);
+  if (!at::isfinite(host).all().item<bool>()) return Diverged(num_steps);
+  TrainResult result{.update = ParameterVector(request.start.size()), .control_change = {}};
+  const float* local = host.data_ptr<float>();
+  for (std::size_t i = 0; i < result.update.size(); ++i) {
+    result.update[i] = local[i] - request.start[i];
+  }
+  return result;
+}
+
 StatusOr<TrainResult> RunTraining(const TrainRequest& request, const at::Device& device,
                                   int threads) {
   return Run(request, device, threads).Train();

@@ -12,4 +12,9 @@ namespace chorale::training {
 [[nodiscard]] StatusOr<TrainResult> RunTraining(const TrainRequest& request,
                                                 const at::Device& device, int threads);
 
+// One call of LocalTrainer::TrainOnGradients.
+[[nodiscard]] StatusOr<TrainResult> RunOnGradients(const TrainRequest& request,
+                                                   const GradientSource& source,
+                                                   const at::Device& device, int threads);
+
 }  // namespace chorale::training

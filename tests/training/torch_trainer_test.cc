@@ -289,6 +289,59 @@ TEST_F(TorchTrainerTest, DropoutFollowsTheSeedAndLeavesPredictionsAlone) {
             trainer_->Predict(without, parameters_, examples_).value());
 }
 
+TEST_F(TorchTrainerTest, StepsAlongGradientsThatComeFromElsewhere) {
+  training_ = MakeSgd(0.5, 0, 3, 0);
+  training_.set_l2_penalty(0.1);
+  parameters_ = {1, 2, 3, 4, 5, 6};
+  std::vector<ParameterVector> seen;
+  const auto source = [&](std::uint64_t step, std::span<const float> at) {
+    EXPECT_EQ(step, seen.size());
+    seen.emplace_back(at.begin(), at.end());
+    return StatusOr<ParameterVector>(ParameterVector{1, -1, 0, 0, 0, 2});
+  };
+
+  const StatusOr<TrainResult> result = trainer_->TrainOnGradients({.plan = plan_,
+                                                                   .training = training_,
+                                                                   .train = examples_,
+                                                                   .start = parameters_,
+                                                                   .cancelled = cancelled_},
+                                                                  source);
+
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->num_examples, 0u);
+  ASSERT_EQ(seen.size(), 3u);
+  double first = 1;  // w - 0.5 (1 + 0.1 w), three times.
+  for (const ParameterVector& parameters : seen) {
+    EXPECT_NEAR(parameters[0], first, 1e-6);
+    first -= 0.5 * (1 + 0.1 * first);
+  }
+  EXPECT_NEAR(result->update[0], first - 1, 1e-6);
+}
+
+TEST_F(TorchTrainerTest, StopsBetweenStepsAndPassesOnWhatASourceOfGradientsSays) {
+  training_ = MakeSgd(0.5, 0, 5, 0);
+  std::atomic<bool> cancelled = false;
+  const TrainRequest request{.plan = plan_,
+                             .training = training_,
+                             .train = examples_,
+                             .start = parameters_,
+                             .cancelled = &cancelled};
+  int steps = 0;
+  const auto cancel = [&](std::uint64_t, std::span<const float>) {
+    cancelled = ++steps == 2;
+    return StatusOr<ParameterVector>(ParameterVector(6));
+  };
+  EXPECT_EQ(trainer_->TrainOnGradients(request, cancel).status().code(), StatusCode::kCancelled);
+  EXPECT_EQ(steps, 2);
+
+  cancelled = false;
+  const auto fail = [](std::uint64_t, std::span<const float>) -> StatusOr<ParameterVector> {
+    return ResourceExhausted("no noise left");
+  };
+  EXPECT_EQ(trainer_->TrainOnGradients(request, fail).status().code(),
+            StatusCode::kResourceExhausted);
+}
+
 TEST_F(TorchTrainerTest, SaysThatTrainingDivergedAndWhatToChange) {
   training_ = MakeSgd(100, 0.9, 500, 0);
   for (float& value : examples_.inputs) value *= 1e30F;
