@@ -15,6 +15,7 @@
 #include "core/rpc/chunks.h"
 #include "core/time.h"
 #include "jobs/job_spec.h"
+#include "jobs/privacy_spec.h"
 #include "models/model.h"
 
 namespace chorale::coordinator {
@@ -98,7 +99,8 @@ Json RoundJson(const v1::RoundRecord& record) {
   }
   round["participants"] = std::move(participants);
   round["excluded"] = std::move(excluded);
-  round["num_examples"] = record.num_examples();
+  // Of a private job nobody knows.
+  if (record.num_examples() > 0) round["num_examples"] = record.num_examples();
   // Of masked reports: nobody saw one of them by itself.
   if (!record.secagg_session().empty()) {
     round["secagg_session"] = ToHex(AsBytes(record.secagg_session()));
@@ -109,6 +111,28 @@ Json RoundJson(const v1::RoundRecord& record) {
                                         {"num_examples", metric.num_examples()}};
   }
   return round;
+}
+
+// What the rounds so far cost, abandoned ones too: sites were charged for them. Each is one of
+// DP-SGD.
+Json PrivacyJson(const v1::JobSpec& spec, std::size_t num_rounds) {
+  const v1::PrivacySpec& privacy = spec.privacy();
+  Json json = {{"delta", privacy.target_delta()},
+               {"target_epsilon", privacy.target_epsilon()},
+               {"noise_multiplier", privacy.noise_multiplier()},
+               {"sample_rate", privacy.sample_rate()},
+               {"max_grad_norm", privacy.max_grad_norm()},
+               {"expected_patients", privacy.expected_patients()},
+               {"steps", num_rounds * jobs::StepsPerRound(spec)},
+               {"privacy_unit", privacy::NameOf(jobs::UnitOf(privacy))},
+               {"neighboring_relation", privacy::NameOf(jobs::RelationOf(privacy))},
+               {"sampling", "poisson"}};
+  if (const auto statement = jobs::StatementOf(spec, num_rounds); statement.ok()) {
+    json["epsilon"] = statement->guarantee.epsilon;
+    json["accountant"] = privacy::NameOf(statement->accountant);
+    json["holds_for"] = statement->holds_for;
+  }
+  return json;
 }
 
 // How often each site did what, over every round: complete even where rounds are left out.
@@ -169,6 +193,7 @@ std::string MakeManifest(const JobEntry& entry, const crypto::BlobId& weights) {
       {"rounds_omitted", num_omitted},
       {"rounds", std::move(rounds)},
   };
+  if (jobs::IsPrivate(entry.spec)) manifest["privacy"] = PrivacyJson(entry.spec, records.size());
   if (!entry.machine.moments().empty()) {
     for (const v1::FeatureMoments& moments : entry.machine.moments()) {
       manifest["standardization"].push_back({{"mean", moments.mean()},

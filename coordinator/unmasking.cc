@@ -65,7 +65,10 @@ StatusOr<UnmaskedSum> UnmaskSum(PayloadStore& payloads, const jobs::MaskedLayout
   Summing summing(layout, terms, num_threads);
   CHORALE_RETURN_IF_ERROR(summing.Open(payloads, vectors));
   UnmaskedSum result;
-  CHORALE_ASSIGN_OR_RETURN(const ByteSpan exact, summing.Piece(0, layout.exact_bytes()));
+  ByteSpan exact;
+  if (layout.exact_bytes() > 0) {
+    CHORALE_ASSIGN_OR_RETURN(exact, summing.Piece(0, layout.exact_bytes()));
+  }
   CHORALE_ASSIGN_OR_RETURN(result.numbers, layout.Summed(exact, num_sites));
 
   const std::uint64_t num_values = layout.num_update_values();

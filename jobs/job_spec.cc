@@ -14,6 +14,7 @@
 #include "data/preparation.h"
 #include "jobs/algorithm_spec.h"
 #include "jobs/masking.h"
+#include "jobs/privacy_spec.h"
 #include "models/model.h"
 #include "training/local_trainer.h"
 #include "training/newton_sums.h"
@@ -240,6 +241,7 @@ Status ValidateTogether(const v1::JobSpec& spec) {
     return config::FieldError("model", "must have parameters: there is nothing to train");
   }
   CHORALE_RETURN_IF_ERROR(ValidateTarget(spec.data(), plan));
+  CHORALE_RETURN_IF_ERROR(ValidatePrivacy(spec, plan));
   if (!spec.has_newton()) {
     CHORALE_RETURN_IF_ERROR(training::ValidateTogether(spec.training(), plan, "training"));
     CHORALE_RETURN_IF_ERROR(ValidateBatchNorm(spec, plan));

@@ -12,6 +12,7 @@
 #include "core/config/yaml.h"
 #include "core/parameters.h"
 #include "data/preparation.h"
+#include "jobs/privacy_spec.h"
 #include "secagg/exact_sum.h"
 #include "secagg/refusal.h"
 #include "training/newton_sums.h"
@@ -154,6 +155,12 @@ Status ValidateMasking(const v1::JobSpec& spec) {
                                 std::to_string(spec.rounds().cohort_size()));
 }
 
+int RingBitsOf(const v1::JobSpec& spec, std::uint64_t num_parameters) {
+  const std::uint32_t asked = spec.secure_aggregation().masking().ring_bits();
+  if (asked != 0) return static_cast<int>(asked);
+  return num_parameters <= kFewParameters ? 64 : 32;
+}
+
 GroupRules GroupRulesOf(const v1::JobSpec& spec) {
   const v1::Masking& masking = spec.secure_aggregation().masking();
   return {.colluders = masking.colluders(), .min_group = masking.min_group()};
@@ -177,19 +184,24 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   const v1::Masking& masking = spec.secure_aggregation().masking();
   const bool is_update = kind == MaskedKind::kUpdate;
   const bool has_control = is_update && spec.training().has_scaffold();
-  const std::uint64_t num_exact = 1 + NumSums(spec, kind, num_parameters);
+  const bool is_private = IsPrivate(spec);
+  if (is_private && !is_update) {
+    return InvalidArgument("a private job has no report but its updates");
+  }
+  const std::uint64_t num_exact = is_private ? 0 : 1 + NumSums(spec, kind, num_parameters);
   std::vector<v1::MetricSpec> metrics;
   if (is_update) {
     metrics = {spec.training().metrics().begin(), spec.training().metrics().end()};
   } else {
     num_parameters = 0;
   }
-  const bool is_fine =
-      masking.ring_bits() == 0 ? num_parameters <= kFewParameters : masking.ring_bits() == 64;
-  const secagg::RingBits ring = is_fine ? secagg::RingBits::k64 : secagg::RingBits::k32;
+  const secagg::RingBits ring =
+      RingBitsOf(spec, num_parameters) == 64 ? secagg::RingBits::k64 : secagg::RingBits::k32;
 
-  std::vector<secagg::Section> sections = {
-      {secagg::RingBits::k64, num_exact * secagg::kExactSumLimbs}};
+  std::vector<secagg::Section> sections;
+  if (!is_private) {
+    sections.push_back({secagg::RingBits::k64, num_exact * secagg::kExactSumLimbs});
+  }
   if (is_update) sections.push_back({ring, num_parameters});
   if (has_control) sections.push_back({ring, num_parameters});
   CHORALE_ASSIGN_OR_RETURN(secagg::VectorSpec vector,
@@ -203,6 +215,17 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   layout.weights_by_examples_ =
       is_update && WeightingOf(spec.aggregation()) == v1::WEIGHTING_EXAMPLES;
   layout.metrics_ = std::move(metrics);
+  layout.is_private_ = is_private;
+  const bool has_gradients = is_private && spec.privacy().has_distributed();
+  if (has_gradients) {
+    layout.step_factor_ =
+        -spec.training().optimizer().sgd().learning_rate() / ExpectedBatch(spec.privacy());
+    CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid, GridOf(spec.privacy(), num_parameters));
+    CHORALE_ASSIGN_OR_RETURN(
+        secagg::FixedPoint scale,
+        secagg::FixedPoint::OfIntegers(ring, -std::ilogb(grid.step()), num_members));
+    layout.fixed_points_.push_back(scale);
+  }
   const auto add_scale = [&](double bound, double fallback) -> Status {
     CHORALE_ASSIGN_OR_RETURN(
         secagg::FixedPoint scale,
@@ -210,7 +233,9 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
     layout.fixed_points_.push_back(scale);
     return OkStatus();
   };
-  if (is_update) CHORALE_RETURN_IF_ERROR(add_scale(masking.max_update(), kDefaultMaxUpdate));
+  if (is_update && !has_gradients) {
+    CHORALE_RETURN_IF_ERROR(add_scale(masking.max_update(), kDefaultMaxUpdate));
+  }
   if (has_control) {
     CHORALE_RETURN_IF_ERROR(add_scale(masking.max_control_change(), kDefaultMaxControlChange));
   }
@@ -228,6 +253,7 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   }
   encoding.push_back(layout.weights_by_examples_ ? 1 : 0);
   Add(layout.max_examples_, encoding);
+  Add(layout.step_factor_, encoding);
   layout.digest_ = crypto::Sha256(encoding);
   return layout;
 }
@@ -235,10 +261,19 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
 StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
   const bool is_update = kind_ == MaskedKind::kUpdate;
   const bool has_control = num_update_values_ > num_parameters_;
-  CHORALE_RETURN_IF_ERROR(CheckSize("parameters", numbers.update, num_parameters_));
+  const bool has_gradients = step_factor_ != 0;
+  CHORALE_RETURN_IF_ERROR(
+      CheckSize("parameters", numbers.update, has_gradients ? 0 : num_parameters_));
+  CHORALE_RETURN_IF_ERROR(
+      CheckSize("gradients", numbers.gradient_sum, has_gradients ? num_parameters_ : 0));
   CHORALE_RETURN_IF_ERROR(CheckSize("changes of a control variate", numbers.control_change,
                                     has_control ? num_parameters_ : 0));
   CHORALE_RETURN_IF_ERROR(CheckSize("sums", numbers.sums, is_update ? 0 : num_exact_ - 1));
+  if (has_gradients) {
+    Bytes out(vector_.size_bytes());
+    CHORALE_RETURN_IF_ERROR(fixed_points_[0].EncodeIntegers(numbers.gradient_sum, out));
+    return out;
+  }
   if (numbers.num_examples > max_examples_) {
     return secagg::Refused(secagg::RefusalCode::kValueOutOfRange,
                            "the site has more training rows than secure_aggregation.masking."
@@ -246,9 +281,12 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
                                std::to_string(max_examples_));
   }
 
+  if (is_private_ && !numbers.metrics.empty()) {
+    return InvalidArgument("a metric beside the update of a private job");
+  }
   std::vector<double> exact(num_exact_, 0.0);
-  exact[0] = static_cast<double>(numbers.num_examples);
-  std::ranges::copy(numbers.sums, exact.begin() + 1);
+  if (!is_private_) exact[0] = static_cast<double>(numbers.num_examples);
+  if (!numbers.sums.empty()) std::ranges::copy(numbers.sums, exact.begin() + 1);
   for (const v1::MetricValue& metric : numbers.metrics) {
     const auto place = std::ranges::find_if(metrics_, [&](const v1::MetricSpec& asked) {
       return asked.kind() == metric.kind() && asked.split() == metric.split();
@@ -301,6 +339,7 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
 }
 
 StatusOr<SummedNumbers> MaskedLayout::Summed(ByteSpan sum, std::uint32_t num_sites) const {
+  if (is_private_) return SummedNumbers();
   std::vector<double> exact(num_exact_);
   secagg::DecodeExact(sum, exact);
   const std::optional<std::uint64_t> num_examples = AsCount(exact[0]);
@@ -329,9 +368,10 @@ void MaskedLayout::DecodeUpdates(std::uint64_t offset_bytes, ByteSpan sum,
                                  const SummedNumbers& summed, std::uint32_t num_sites,
                                  std::span<float> out) const {
   const std::uint64_t element = secagg::ElementBytes(fixed_points_[0].bits());
-  const double factor = weights_by_examples_ ? static_cast<double>(max_examples_) /
-                                                   static_cast<double>(summed.num_examples)
-                                             : 1.0 / num_sites;
+  const double factor = step_factor_ != 0      ? step_factor_
+                        : weights_by_examples_ ? static_cast<double>(max_examples_) /
+                                                     static_cast<double>(summed.num_examples)
+                                               : 1.0 / num_sites;
   const std::uint64_t first = (offset_bytes - exact_bytes_) / element;
   // Both have the same ring; the first elements may be of the update, the others of the control
   // variate.

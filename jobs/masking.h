@@ -26,6 +26,9 @@ namespace chorale::jobs {
 // single updates, with what to do.
 [[nodiscard]] Status ValidateMasking(const v1::JobSpec& spec);
 
+// Of the numbers of an update: 32 or 64.
+[[nodiscard]] int RingBitsOf(const v1::JobSpec& spec, std::uint64_t num_parameters);
+
 // As the job says; 0 means the default for the group's size.
 struct GroupRules {
   std::uint32_t colluders = 0;
@@ -42,14 +45,17 @@ enum class MaskedKind : std::uint8_t { kPreparation, kUpdate, kNewtonSums, kPers
 struct SiteNumbers {
   std::span<const float> update = {};          // kUpdate: [num_parameters]
   std::span<const float> control_change = {};  // kUpdate under scaffold: [num_parameters]
-  std::span<const double> sums = {};           // Every other kind.
-  std::uint64_t num_examples = 0;
+  // kUpdate under privacy.distributed, instead of an update: the noisy sum of clipped gradients on
+  // the grid of jobs/privacy_spec.h. [num_parameters]
+  std::span<const std::int64_t> gradient_sum = {};
+  std::span<const double> sums = {};              // Every other kind.
+  std::uint64_t num_examples = 0;                 // Stays at the site in a private job.
   std::span<const v1::MetricValue> metrics = {};  // kUpdate: a part of those that the job asks for.
 };
 
 // The exact part of a sum over sites.
 struct SummedNumbers {
-  std::uint64_t num_examples = 0;
+  std::uint64_t num_examples = 0;             // 0 in a private job, which does not tell.
   std::vector<double> sums = {};              // Every kind but kUpdate.
   std::vector<v1::MetricValue> metrics = {};  // kUpdate: means over the rows behind them.
 };
@@ -57,11 +63,12 @@ struct SummedNumbers {
 // The vector that one kind of report becomes: first numbers that are summed exactly
 // (secagg/exact_sum.h: rows, then metrics or sums), then updates as fixed point, each weighted by
 // the share of its rows in max_examples unless sites count the same, then changes of control
-// variates. Immutable; safe for concurrent use.
+// variates. A private job has no exact part. Immutable; safe for concurrent use.
 class MaskedLayout {
  public:
   // `num_parameters`: of the job's model. `num_members`: of the session, since a sum may run over
-  // all of them. INVALID_ARGUMENT: a ring too small for so many sites.
+  // all of them. INVALID_ARGUMENT: a ring too small for so many sites; a report other than an
+  // update of a private job.
   [[nodiscard]] static StatusOr<MaskedLayout> Create(const v1::JobSpec& spec, MaskedKind kind,
                                                      std::uint64_t num_parameters,
                                                      std::uint32_t num_members);
@@ -82,7 +89,8 @@ class MaskedLayout {
   // numbers that sites could have: rows below the number of sites, or not whole.
   [[nodiscard]] StatusOr<SummedNumbers> Summed(ByteSpan sum, std::uint32_t num_sites) const;
   // The values that begin at byte `offset_bytes` of the vector, in float32: updates divided by
-  // their weights, changes of control variates as their sum. [sum / element bytes] REQUIRES:
+  // their weights, changes of control variates as their sum; sums of gradients as the step that
+  // they make the model take. [sum / element bytes] REQUIRES:
   // whole elements behind the exact part that do not run over the end of updates.
   void DecodeUpdates(std::uint64_t offset_bytes, ByteSpan sum, const SummedNumbers& summed,
                      std::uint32_t num_sites, std::span<float> out) const;
@@ -100,6 +108,9 @@ class MaskedLayout {
   std::uint64_t num_parameters_ = 0;
   std::uint64_t max_examples_ = 0;
   bool weights_by_examples_ = false;
+  bool is_private_ = false;
+  double step_factor_ =
+      0;  // Of sums of gradients: minus learning rate over expected batch. Else 0.
   std::vector<v1::MetricSpec> metrics_;
   std::vector<secagg::FixedPoint> fixed_points_;  // Of the update, then of the control variate.
 };

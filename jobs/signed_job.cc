@@ -12,6 +12,7 @@
 
 #include "core/bytes.h"
 #include "jobs/job_spec.h"
+#include "jobs/privacy_spec.h"
 
 namespace chorale::jobs {
 namespace {
@@ -128,6 +129,10 @@ StatusOr<VerifiedJob> VerifySignedJob(const v1::SignedJob& job, const crypto::Ce
   }
   CHORALE_RETURN_IF_ERROR(CheckNothingUnknown(verified.spec, ""));
   CHORALE_RETURN_IF_ERROR(Validate(verified.spec));
+  if (IsPrivate(verified.spec) && verified.spec.privacy().noise_multiplier() == 0) {
+    return InvalidArgument(
+        "privacy.noise_multiplier is required: `chorale job submit` fills it in");
+  }
   verified.researcher = std::move(researcher);
   verified.spec_digest = crypto::Sha256(AsBytes(job.spec()));
   return verified;

@@ -1,0 +1,362 @@
+#include "jobs/privacy_spec.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/config/yaml.h"
+#include "jobs/masking.h"
+#include "privacy/calibration.h"
+#include "training/clipped_sum.h"
+
+namespace chorale::jobs {
+namespace {
+
+constexpr double kMostEpsilon = 1000;
+constexpr double kLeastDelta = 1e-12;
+constexpr double kMostDelta = 0.1;
+constexpr double kLeastNorm = 1e-6;
+constexpr double kMostNorm = 1e6;
+constexpr double kLeastNoise = 0.01;
+constexpr double kMostNoise = 1e6;
+constexpr double kDefaultInflation = 1.001;
+constexpr double kLeastInflation = 1.00001;
+constexpr double kMostInflation = 1.1;
+constexpr std::uint64_t kMostPatients = std::uint64_t{1} << 40;
+constexpr std::uint32_t kMostSpareRounds = 10000;
+constexpr std::uint32_t kRoundsForASpareOne = 20;
+constexpr int kMostOrder = 1024;
+constexpr int kLastDenseOrder = 64;
+
+std::string Text(double value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
+Status CheckRange(std::string_view field, double value, double low, double high) {
+  if (value >= low && value <= high) return OkStatus();
+  return config::FieldError(
+      "privacy." + std::string(field),
+      "must be in [" + Text(low) + ", " + Text(high) + "], got " + Text(value));
+}
+
+Status CheckEnums(const v1::PrivacySpec& privacy) {
+  for (const auto& [field, is_valid] :
+       {std::pair{"privacy_unit", v1::PrivacyUnit_IsValid(privacy.privacy_unit())},
+        std::pair{"neighboring_relation",
+                  v1::NeighboringRelation_IsValid(privacy.neighboring_relation())},
+        std::pair{"clipping", v1::Clipping_IsValid(privacy.clipping())},
+        std::pair{"grad_sample_mode", v1::GradSampleMode_IsValid(privacy.grad_sample_mode())},
+        std::pair{"encoding", v1::GridEncoding_IsValid(privacy.encoding())}}) {
+    if (!is_valid) return config::FieldError("privacy." + std::string(field), "is unknown here");
+  }
+  const bool is_verified = privacy.encoding() != v1::GRID_ENCODING_FAST;
+  if (!is_verified || privacy.grad_sample_mode() != v1::GRAD_SAMPLE_MODE_BK) return OkStatus();
+  return config::FieldError("privacy.grad_sample_mode",
+                            "must be auto or micro with encoding verified, which looks at every "
+                            "patient's gradient; or set encoding: fast");
+}
+
+Status CheckNumbers(const v1::PrivacySpec& privacy) {
+  if (!(privacy.target_epsilon() > 0 && privacy.target_epsilon() <= kMostEpsilon)) {
+    return config::FieldError("privacy.target_epsilon", "must be above 0 and at most 1000, got " +
+                                                            Text(privacy.target_epsilon()));
+  }
+  CHORALE_RETURN_IF_ERROR(
+      CheckRange("target_delta", privacy.target_delta(), kLeastDelta, kMostDelta));
+  if (!(privacy.sample_rate() > 0 && privacy.sample_rate() <= 1)) {
+    return config::FieldError("privacy.sample_rate",
+                              "must be above 0 and at most 1, got " + Text(privacy.sample_rate()));
+  }
+  if (privacy.spare_rounds() > kMostSpareRounds) {
+    return config::FieldError("privacy.spare_rounds", "must be at most 10000, got " +
+                                                          std::to_string(privacy.spare_rounds()));
+  }
+  CHORALE_RETURN_IF_ERROR(
+      CheckRange("max_grad_norm", privacy.max_grad_norm(), kLeastNorm, kMostNorm));
+  if (privacy.expected_patients() < 1 || privacy.expected_patients() > kMostPatients) {
+    return config::FieldError(
+        "privacy.expected_patients",
+        "must be in [1, 2^40], got " + std::to_string(privacy.expected_patients()));
+  }
+  if (privacy.target_delta() * static_cast<double>(privacy.expected_patients()) >= 1) {
+    return config::FieldError("privacy.target_delta",
+                              "must be below 1 / expected_patients: a mechanism that publishes one "
+                              "patient at random has that delta, got " +
+                                  Text(privacy.target_delta()));
+  }
+  if (privacy.noise_multiplier() != 0) {
+    CHORALE_RETURN_IF_ERROR(
+        CheckRange("noise_multiplier", privacy.noise_multiplier(), kLeastNoise, kMostNoise));
+  }
+  if (privacy.grid_inflation() == 0) return OkStatus();
+  return CheckRange("grid_inflation", privacy.grid_inflation(), kLeastInflation, kMostInflation);
+}
+
+// Parts of a job that would tell of rows without noise, or that a step of DP-SGD does not have.
+Status CheckTraining(const v1::JobSpec& spec) {
+  const v1::TrainingSpec& training = spec.training();
+  const bool is_distributed = spec.privacy().has_distributed();
+  const auto refuse = [](std::string_view field, std::string_view text) {
+    return config::FieldError(field, std::string(text));
+  };
+  if (!training.metrics().empty()) {
+    return refuse("training.metrics",
+                  "must be left out of a private job: a loss or an accuracy is computed from rows "
+                  "and would leave without noise");
+  }
+  if (training.batch_size() != 0) {
+    return refuse("training.batch_size",
+                  "must be left out of a private job: privacy.sample_rate says how many patients a "
+                  "step takes");
+  }
+  if (training.accumulate_batches() > 1 || training.max_gradient_norm() != 0 ||
+      training.mixed_precision()) {
+    return refuse("training",
+                  "must have no accumulate_batches, max_gradient_norm or mixed_precision in a "
+                  "private job: privacy.max_grad_norm bounds every patient's gradient");
+  }
+  if (training.has_scaffold()) {
+    return refuse("training.scaffold",
+                  "is not possible in a private job: control variates would leave without noise");
+  }
+  if (training.local_normalization()) {
+    return refuse("training.local_normalization",
+                  "is not possible in a private job: norm layers would be trained without noise");
+  }
+  if (training.local_epochs() != 0) {
+    return refuse("training.local_epochs",
+                  "must be local_steps in a private job: the number of steps may not depend on the "
+                  "number of rows");
+  }
+  if (!is_distributed) return OkStatus();
+  if (training.local_steps() != 1) {
+    return refuse("training.local_steps", "must be 1 with privacy.distributed: a round is a step");
+  }
+  if (!training.optimizer().has_sgd() || training.optimizer().sgd().momentum() != 0) {
+    return refuse("training.optimizer",
+                  "must be sgd without momentum with privacy.distributed: set momentum or an "
+                  "adaptive rule in aggregation, where the sum is");
+  }
+  if (training.l2_penalty() == 0 && !training.has_schedule() && !training.has_fedprox()) {
+    return OkStatus();
+  }
+  return refuse("training",
+                "must have no l2_penalty, schedule or fedprox with privacy.distributed: a site "
+                "reports a sum of gradients and nothing else");
+}
+
+bool HasUniformWeights(const v1::AggregationSpec& aggregation) {
+  switch (aggregation.rule_case()) {
+    case v1::AggregationSpec::kFedavg:
+      return aggregation.fedavg().weighting() == v1::WEIGHTING_UNIFORM;
+    case v1::AggregationSpec::kFedavgm:
+      return aggregation.fedavgm().weighting() == v1::WEIGHTING_UNIFORM;
+    case v1::AggregationSpec::kFedadam:
+      return aggregation.fedadam().weighting() == v1::WEIGHTING_UNIFORM;
+    case v1::AggregationSpec::kFedyogi:
+      return aggregation.fedyogi().weighting() == v1::WEIGHTING_UNIFORM;
+    case v1::AggregationSpec::kFedadagrad:
+      return aggregation.fedadagrad().weighting() == v1::WEIGHTING_UNIFORM;
+    default:
+      return false;
+  }
+}
+
+Status CheckRest(const v1::JobSpec& spec) {
+  if (!IsMasked(spec)) {
+    return config::FieldError("secure_aggregation",
+                              "must be masking in a private job: noise and masks go together");
+  }
+  if (!HasUniformWeights(spec.aggregation())) {
+    return config::FieldError(
+        "aggregation",
+        "must be fedavg or an optimizer at the server, with weighting: "
+        "uniform, in a private job: the number of rows at a site is a secret");
+  }
+  if (spec.has_personalization()) {
+    return config::FieldError("personalization",
+                              "is not possible in a private job: its metrics would leave without "
+                              "noise");
+  }
+  const v1::Standardization standardization = spec.data().standardization();
+  if (standardization == v1::STANDARDIZATION_NONE || standardization == v1::STANDARDIZATION_RANGE) {
+    return OkStatus();
+  }
+  return config::FieldError("data.standardization",
+                            "must be range or none in a private job: means and deviations are "
+                            "computed from rows");
+}
+
+Status CheckImputation(const v1::JobSpec& spec) {
+  for (int i = 0; i < spec.data().features_size(); ++i) {
+    const v1::Imputation impute = spec.data().features(i).numeric().impute();
+    if (impute == v1::IMPUTATION_UNSPECIFIED || impute == v1::IMPUTATION_MIDDLE) continue;
+    return config::FieldError("data.features[" + std::to_string(i) + "].numeric.impute",
+                              "must be middle in a private job, with standardization: range");
+  }
+  return OkStatus();
+}
+
+std::vector<double> WholeOrders() {
+  std::vector<double> orders;
+  for (int order = 2; order <= kLastDenseOrder; ++order) orders.push_back(order);
+  for (int order = 2 * kLastDenseOrder; order <= kMostOrder; order *= 2) orders.push_back(order);
+  return orders;
+}
+
+}  // namespace
+
+bool IsPrivate(const v1::JobSpec& spec) { return spec.has_privacy(); }
+
+Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan) {
+  if (!IsPrivate(spec)) return OkStatus();
+  if (spec.has_newton()) {
+    return config::FieldError("newton",
+                              "is not possible in a private job: its sums have no bound on what "
+                              "one patient adds");
+  }
+  const v1::PrivacySpec& privacy = spec.privacy();
+  if (privacy.placement_case() == v1::PrivacySpec::PLACEMENT_NOT_SET) {
+    return config::FieldError("privacy",
+                              "must have distributed: {} (noise on the sum over sites) or local: "
+                              "{} (all of it at every site)");
+  }
+  CHORALE_RETURN_IF_ERROR(training::ValidatePrivate(plan));
+  CHORALE_RETURN_IF_ERROR(CheckNumbers(privacy));
+  CHORALE_RETURN_IF_ERROR(CheckEnums(privacy));
+  CHORALE_RETURN_IF_ERROR(CheckTraining(spec));
+  CHORALE_RETURN_IF_ERROR(CheckRest(spec));
+  CHORALE_RETURN_IF_ERROR(CheckImputation(spec));
+  CHORALE_RETURN_IF_ERROR(GridOf(privacy, plan.layout().num_parameters()).status());
+  if (privacy.noise_multiplier() != 0) {
+    CHORALE_ASSIGN_OR_RETURN(const privacy::Statement statement,
+                             StatementOf(spec, MaxRounds(spec)));
+    if (!(statement.guarantee.epsilon <= privacy.target_epsilon())) {
+      return config::FieldError("privacy.noise_multiplier",
+                                "must be larger for target_epsilon " +
+                                    Text(privacy.target_epsilon()) + ": it gives epsilon " +
+                                    Text(statement.guarantee.epsilon) +
+                                    "; leave it out to have the least that is enough");
+    }
+  }
+  return OkStatus();
+}
+
+std::uint64_t StepsPerRound(const v1::JobSpec& spec) { return spec.training().local_steps(); }
+
+std::uint64_t MaxRounds(const v1::JobSpec& spec) {
+  const std::uint64_t count = spec.rounds().count();
+  if (spec.privacy().spare_rounds() != 0) return count + spec.privacy().spare_rounds();
+  return count + (count + kRoundsForASpareOne - 1) / kRoundsForASpareOne;
+}
+
+privacy::Event StepOf(const v1::JobSpec& spec) {
+  return privacy::NoisySteps(privacy::Sampling::kPoisson, spec.privacy().sample_rate(),
+                             spec.privacy().noise_multiplier(), 1);
+}
+
+privacy::Event EventOfRounds(const v1::JobSpec& spec, std::uint64_t num_rounds) {
+  return privacy::NoisySteps(privacy::Sampling::kPoisson, spec.privacy().sample_rate(),
+                             spec.privacy().noise_multiplier(), num_rounds * StepsPerRound(spec));
+}
+
+privacy::PrivacyUnit UnitOf(const v1::PrivacySpec& privacy) {
+  return privacy.privacy_unit() == v1::PRIVACY_UNIT_RECORD ? privacy::PrivacyUnit::kRecord
+                                                           : privacy::PrivacyUnit::kPatient;
+}
+
+privacy::NeighboringRelation RelationOf(const v1::PrivacySpec& privacy) {
+  return privacy.neighboring_relation() == v1::NEIGHBORING_RELATION_REPLACE_ONE
+             ? privacy::NeighboringRelation::kReplaceOne
+             : privacy::NeighboringRelation::kAddOrRemoveOne;
+}
+
+privacy::AccountingOptions AccountingOf(const v1::PrivacySpec& privacy) {
+  return {.accountant = privacy::AccountantKind::kRdp,
+          .relation = RelationOf(privacy),
+          .orders = WholeOrders()};
+}
+
+StatusOr<privacy::Statement> StatementOf(const v1::JobSpec& spec, std::uint64_t num_rounds) {
+  const v1::PrivacySpec& privacy = spec.privacy();
+  CHORALE_ASSIGN_OR_RETURN(const privacy::Guarantee guarantee,
+                           privacy::EpsilonFor(EventOfRounds(spec, num_rounds),
+                                               privacy.target_delta(), AccountingOf(privacy)));
+  const std::uint64_t steps = num_rounds * StepsPerRound(spec);
+  return privacy::Statement{
+      .guarantee = guarantee,
+      .unit = UnitOf(privacy),
+      .relation = RelationOf(privacy),
+      .sampling = "poisson",
+      .accountant = privacy::AccountantKind::kRdp,
+      .holds_for = std::to_string(steps) + (steps == 1 ? " step" : " steps") +
+                   (privacy.has_distributed()
+                        ? " over the consortium's patients, with noise shared by the sites"
+                        : " over one site's patients, with all of the noise at the site")};
+}
+
+Status CalibrateNoise(v1::JobSpec& spec) {
+  if (!IsPrivate(spec) || spec.privacy().noise_multiplier() != 0) return OkStatus();
+  const v1::PrivacySpec& privacy = spec.privacy();
+  const std::uint64_t steps = MaxRounds(spec) * StepsPerRound(spec);
+  CHORALE_ASSIGN_OR_RETURN(
+      const privacy::CalibratedNoise noise,
+      privacy::CalibrateNoise(
+          [&](double multiplier) {
+            return privacy::NoisySteps(privacy::Sampling::kPoisson, privacy.sample_rate(),
+                                       multiplier, steps);
+          },
+          {.epsilon = privacy.target_epsilon(), .delta = privacy.target_delta()},
+          AccountingOf(privacy)));
+  spec.mutable_privacy()->set_noise_multiplier(noise.noise_multiplier);
+  return OkStatus();
+}
+
+StatusOr<privacy::Grid> GridOf(const v1::PrivacySpec& privacy, std::uint64_t num_parameters) {
+  StatusOr<privacy::Grid> grid = privacy::Grid::Create(
+      {.max_grad_norm = privacy.max_grad_norm(),
+       .num_parameters = num_parameters,
+       .grid_inflation =
+           privacy.grid_inflation() == 0 ? kDefaultInflation : privacy.grid_inflation()});
+  if (grid.ok()) return grid;
+  return config::FieldError("privacy", MessageOf(grid.status()));
+}
+
+privacy::GridEncoding EncodingOf(const v1::PrivacySpec& privacy) {
+  return privacy.encoding() == v1::GRID_ENCODING_FAST ? privacy::GridEncoding::kFast
+                                                      : privacy::GridEncoding::kVerified;
+}
+
+StatusOr<privacy::NoiseShare> NoiseShareOf(const v1::JobSpec& spec, std::uint64_t num_parameters,
+                                           std::uint32_t honest_sites) {
+  const v1::PrivacySpec& privacy = spec.privacy();
+  CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid, GridOf(privacy, num_parameters));
+  // A site may hold every patient; six standard deviations above the mean of a batch.
+  const double batch = ExpectedBatch(privacy) + 6 * std::sqrt(ExpectedBatch(privacy)) + 1;
+  StatusOr<privacy::NoiseShare> share =
+      privacy::PlanNoiseShare(grid, {.encoding = EncodingOf(privacy),
+                                     .noise_multiplier = privacy.noise_multiplier(),
+                                     .num_sites = honest_sites,
+                                     .max_batch = static_cast<std::uint64_t>(std::ceil(batch)),
+                                     .ring_bits = RingBitsOf(spec, num_parameters)});
+  if (share.ok()) return share;
+  return config::FieldError("privacy", MessageOf(share.status()));
+}
+
+std::uint32_t HonestSites(const v1::JobSpec& spec, const secagg::GroupParameters& group) {
+  if (!spec.privacy().has_distributed()) return 1;
+  // Sites open no sum over fewer.
+  const std::uint32_t least = std::max(group.threshold, group.min_group);
+  return least > group.colluders ? least - group.colluders : 1;
+}
+
+double ExpectedBatch(const v1::PrivacySpec& privacy) {
+  return privacy.sample_rate() * static_cast<double>(privacy.expected_patients());
+}
+
+}  // namespace chorale::jobs

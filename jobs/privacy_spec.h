@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "chorale/v1/jobs.pb.h"
+#include "core/status.h"
+#include "models/graph.h"
+#include "privacy/accountant.h"
+#include "privacy/event.h"
+#include "privacy/noise/grid.h"
+#include "privacy/statement.h"
+#include "secagg/parameters.h"
+
+// What differential privacy means for a job: the noise, and what the job costs a site's patients.
+// Everybody computes it from the signed specification alone.
+namespace chorale::jobs {
+
+[[nodiscard]] bool IsPrivate(const v1::JobSpec& spec);
+
+// INVALID_ARGUMENT as a config::FieldError: a bound of jobs.proto broken, or another part of the
+// job that would tell of rows without noise. `plan` is that of the job's model. A noise multiplier
+// may be missing.
+[[nodiscard]] Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan);
+
+// Noisy sums over one site's patients in one round. REQUIRES of all below: a private job that
+// Validate() accepts, with a noise multiplier.
+[[nodiscard]] std::uint64_t StepsPerRound(const v1::JobSpec& spec);
+// rounds.count and the spare ones: what a site lets the job do at most.
+[[nodiscard]] std::uint64_t MaxRounds(const v1::JobSpec& spec);
+// One of the steps, and all of so many rounds.
+[[nodiscard]] privacy::Event StepOf(const v1::JobSpec& spec);
+[[nodiscard]] privacy::Event EventOfRounds(const v1::JobSpec& spec, std::uint64_t num_rounds);
+[[nodiscard]] privacy::PrivacyUnit UnitOf(const v1::PrivacySpec& privacy);
+[[nodiscard]] privacy::NeighboringRelation RelationOf(const v1::PrivacySpec& privacy);
+// Renyi divergences at whole orders: what is known to hold for noise on a grid of integers
+// (Canonne, Kamath and Steinke 2020, proposition 5).
+[[nodiscard]] privacy::AccountingOptions AccountingOf(const v1::PrivacySpec& privacy);
+
+// What so many rounds guarantee to one unit at one site. INVALID_ARGUMENT: nothing that the
+// accountant can show.
+[[nodiscard]] StatusOr<privacy::Statement> StatementOf(const v1::JobSpec& spec,
+                                                       std::uint64_t num_rounds);
+
+// Fills in the least noise that keeps the targets, where the job has none.
+// FAILED_PRECONDITION: no noise is enough.
+[[nodiscard]] Status CalibrateNoise(v1::JobSpec& spec);
+
+// The grid of whole numbers that sums are added up on. INVALID_ARGUMENT: C would have too many
+// steps, with what to change.
+[[nodiscard]] StatusOr<privacy::Grid> GridOf(const v1::PrivacySpec& privacy,
+                                             std::uint64_t num_parameters);
+[[nodiscard]] privacy::GridEncoding EncodingOf(const v1::PrivacySpec& privacy);
+// What one of so many honest sites adds (HonestSites) to a sum of `ring_bits`. INVALID_ARGUMENT: a
+// grid too coarse for the noise, or a ring too small for the sum, with what to change.
+[[nodiscard]] StatusOr<privacy::NoiseShare> NoiseShareOf(const v1::JobSpec& spec,
+                                                         std::uint64_t num_parameters,
+                                                         std::uint32_t honest_sites);
+
+// Sites whose shares of the noise are in every sum that is revealed, whoever drops out and whoever
+// works with the coordinator: each adds so large a part of the variance. 1 with privacy.local.
+// REQUIRES: a group that secagg::CheckGroup accepts.
+[[nodiscard]] std::uint32_t HonestSites(const v1::JobSpec& spec,
+                                        const secagg::GroupParameters& group);
+
+// What sums are divided by: sample_rate * expected_patients.
+[[nodiscard]] double ExpectedBatch(const v1::PrivacySpec& privacy);
+
+}  // namespace chorale::jobs
