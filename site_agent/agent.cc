@@ -43,54 +43,60 @@ secagg::GroupPolicy GroupPolicyOf(const v1::GroupPolicy& config) {
   return policy;
 }
 
+// What the agent keeps on disk, and that nobody else does.
+struct Stores {
+  storage::DirectoryLock lock;
+  std::unique_ptr<const SystemClock> clock;
+  std::unique_ptr<Journal> journal;
+  Promises promises;
+  std::unique_ptr<privacy::Ledger> ledger;
+};
+
 }  // namespace
 
 // In order of dependence: destruction goes backwards.
 struct Agent::State {
-  State(AgentParts made, storage::DirectoryLock held, std::unique_ptr<Journal> opened,
-        Promises kept)
+  State(AgentParts made, Stores opened)
       : parts(std::move(made)),
-        lock(std::move(held)),
-        journal(std::move(opened)),
-        promises(std::move(kept)),
+        stores(std::move(opened)),
         metrics(registry),
         client({.coordinator = parts.config.coordinator(),
                 .proxy = parts.config.proxy(),
                 .keepalive_interval = parts.keepalive_interval},
-               parts.identity, clock),
-        guard(client, *journal, clock,
+               parts.identity, *stores.clock),
+        guard(client, *stores.journal, *stores.clock,
               [this] {
                 const std::vector<std::string> ids = DatasetIds(parts.config);
                 return std::set<std::string>(ids.begin(), ids.end());
               }()),
         sessions({.identity = parts.identity,
-                  .clock = clock,
+                  .clock = *stores.clock,
                   .random = random,
                   .policy = GroupPolicyOf(parts.config.policy().secure_aggregation()),
                   .state_directory = parts.config.state_directory(),
-                  .promises = promises}),
+                  .promises = stores.promises}),
+        accounts(*stores.ledger),
         work({.config = parts.config,
               .config_directory = parts.config_directory,
               .root = parts.identity.root(),
               .site = parts.identity.party().name,
               .trainer = parts.trainer.get(),
               .blobs = client,
-              .clock = clock,
+              .clock = *stores.clock,
               .random = random,
-              .journal = *journal,
-              .sessions = &sessions}) {}
+              .journal = *stores.journal,
+              .sessions = &sessions,
+              .accounts = &accounts}) {}
 
   AgentParts parts;
-  storage::DirectoryLock lock;
-  SystemClock clock;
+  Stores stores;
   crypto::SecureRandom random;
-  std::unique_ptr<Journal> journal;
-  Promises promises;
   metrics::Registry registry;
   AgentMetrics metrics;
   FederationClient client;
   ReleaseGuard guard;
   SecureSessions sessions;
+  PrivacyAccounts accounts;
   Work work;
   std::unique_ptr<Driver> driver;
 };
@@ -109,15 +115,23 @@ StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentParts parts) {
   }
   CHORALE_ASSIGN_OR_RETURN(std::unique_ptr<Journal> journal, Journal::Open(directory));
   CHORALE_ASSIGN_OR_RETURN(Promises promises, Promises::Open(directory));
-  auto state = std::make_unique<State>(std::move(parts), *std::move(lock), std::move(journal),
-                                       std::move(promises));
+  auto clock = std::make_unique<const SystemClock>();
+  CHORALE_ASSIGN_OR_RETURN(
+      std::unique_ptr<privacy::Ledger> ledger,
+      privacy::Ledger::Open(privacy::LedgerFilesIn(directory, parts.config.identity_directory()),
+                            *clock));
+  auto state = std::make_unique<State>(std::move(parts), Stores{.lock = *std::move(lock),
+                                                                .clock = std::move(clock),
+                                                                .journal = std::move(journal),
+                                                                .promises = std::move(promises),
+                                                                .ledger = std::move(ledger)});
   CHORALE_ASSIGN_OR_RETURN(
       state->driver, Driver::Create(SessionOptions{}, {.link = state->client,
                                                        .guard = state->guard,
-                                                       .journal = *state->journal,
+                                                       .journal = *state->stores.journal,
                                                        .work = state->work,
                                                        .metrics = state->metrics,
-                                                       .clock = state->clock,
+                                                       .clock = *state->stores.clock,
                                                        .random = state->random,
                                                        .datasets = DatasetIds(state->parts.config),
                                                        .instance = DrawInstance(state->random)}));

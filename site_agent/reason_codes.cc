@@ -40,6 +40,15 @@ std::string_view TemplateOf(ReasonCode code) {
     case ReasonCode::kUnmaskedNotAllowed:
       return "this site's policy lets nothing leave that the coordinator can read by itself; leave "
              "secure_aggregation at its default";
+    case ReasonCode::kPrivacyRequired:
+      return "this site gives dataset {subject} to private jobs alone: the job needs a privacy "
+             "section";
+    case ReasonCode::kBudgetExceeded:
+      return "the job would cost the patients of dataset {subject} more privacy than this site has "
+             "left for it; the site's log tells what is left and how much noise would do";
+    case ReasonCode::kBudgetRefused:
+      return "this site's ledger does not take this step: the job is over here, or was counted "
+             "otherwise before";
     case ReasonCode::kRoundsLimit:
       return "the job asks for {asked} rounds; this site allows at most {limit}";
     case ReasonCode::kLocalEpochsLimit:
@@ -135,6 +144,12 @@ std::string_view NameOf(ReasonCode code) {
       return "SUMS_NOT_ALLOWED";
     case ReasonCode::kUnmaskedNotAllowed:
       return "UNMASKED_NOT_ALLOWED";
+    case ReasonCode::kPrivacyRequired:
+      return "PRIVACY_REQUIRED";
+    case ReasonCode::kBudgetExceeded:
+      return "BUDGET_EXCEEDED";
+    case ReasonCode::kBudgetRefused:
+      return "BUDGET_REFUSED";
     case ReasonCode::kRoundsLimit:
       return "ROUNDS_LIMIT";
     case ReasonCode::kLocalEpochsLimit:

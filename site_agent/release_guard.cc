@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 
 #include "core/bytes.h"
@@ -187,22 +188,54 @@ Status CheckContent(const ReleaseTerms& terms, const Report& report) {
   return Denied("a payload of no known kind");
 }
 
+template <typename Payload>
+bool IsFinite(const Payload& payload) {
+  return std::visit(
+      [](const auto& values) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(values)>, std::vector<std::int64_t>>) {
+          return true;
+        } else {
+          return AllFinite(values);
+        }
+      },
+      payload);
+}
+
+bool IsOfKind(const ReleaseTerms& terms, const Report& report) {
+  if (terms.has_gradient_sum()) {
+    return std::holds_alternative<std::vector<std::int64_t>>(report.payload);
+  }
+  return terms.kind() == ReportKind::kUpdate
+             ? std::holds_alternative<std::vector<float>>(report.payload)
+             : std::holds_alternative<std::vector<double>>(report.payload);
+}
+
+// What is private was paid for, and nothing exact comes with it.
+Status CheckCharge(const ReleaseTerms& terms, const Report& report) {
+  if (!terms.is_private()) return OkStatus();
+  if (terms.kind() != ReportKind::kUpdate || !terms.is_masked()) {
+    return Denied("a private report that is no masked update");
+  }
+  if (report.charge == nullptr || report.charge->task_id() != terms.task_id()) {
+    return Denied("a private report that no ledger was charged for");
+  }
+  if (!report.metrics.empty()) return Denied("a metric beside a private report");
+  return OkStatus();
+}
+
 Status CheckReport(const ReleaseTerms& terms, const Report& report) {
   if (!IsValidTaskId(terms.task_id())) return Denied("a malformed task id");
-  const bool is_update = std::holds_alternative<std::vector<float>>(report.payload);
-  if (is_update != (terms.kind() == ReportKind::kUpdate)) {
-    return Denied("a payload of another kind than the task's");
-  }
+  if (!IsOfKind(terms, report)) return Denied("a payload of another kind than the task's");
+  CHORALE_RETURN_IF_ERROR(CheckCharge(terms, report));
   const std::uint64_t num_values =
       std::visit([](const auto& values) { return values.size(); }, report.payload);
   if (num_values != terms.num_values()) {
     return Denied("a payload of " + std::to_string(num_values) + " values where the task has " +
                   std::to_string(terms.num_values()));
   }
-  const bool is_finite =
-      std::visit([](const auto& values) { return AllFinite(values); }, report.payload);
-  if (!is_finite) return Denied("a payload with a number that is not finite");
-  if (report.num_examples != terms.dataset().num_training_rows || report.num_examples == 0) {
+  if (!IsFinite(report.payload)) return Denied("a payload with a number that is not finite");
+  const std::uint64_t num_examples = terms.is_private() ? 0 : terms.dataset().num_training_rows;
+  if (report.num_examples != num_examples || (num_examples == 0 && !terms.is_private())) {
     return Denied("another number of examples than the dataset's");
   }
   if (report.training_time < Duration::zero() || report.training_time > kMaxTrainingTime) {
@@ -260,6 +293,10 @@ jobs::SiteNumbers NumbersOf(const ReleaseTerms& terms, const Report& report) {
     numbers.sums = *sums;
     return numbers;
   }
+  if (const auto* gradients = std::get_if<std::vector<std::int64_t>>(&report.payload)) {
+    numbers.gradient_sum = *gradients;
+    return numbers;
+  }
   const std::span<const float> values(std::get<std::vector<float>>(report.payload));
   numbers.update = values.first(terms.num_parameters());
   numbers.control_change = values.subspan(terms.num_parameters());
@@ -309,8 +346,11 @@ Status ReleaseGuard::Release(const ControlRelease& release) {
 Status ReleaseGuard::Release(const ReleaseTerms& terms, const Report& report) {
   if (terms.is_masked()) return Denied("a report in the clear where its job is masked");
   CHORALE_RETURN_IF_ERROR(CheckReport(terms, report));
+  const auto* update = std::get_if<std::vector<float>>(&report.payload);
+  const auto* sums = std::get_if<std::vector<double>>(&report.payload);
+  if (update == nullptr && sums == nullptr) return Denied("a sum of gradients in the clear");
   const ByteSpan payload =
-      std::visit([](const auto& values) { return AsBytes(std::span(values)); }, report.payload);
+      update != nullptr ? AsBytes(std::span(*update)) : AsBytes(std::span(*sums));
   return Record(NameOf(terms.kind()), MakeHeader(terms, report, payload), payload);
 }
 
@@ -328,8 +368,12 @@ Status ReleaseGuard::Release(const ReleaseTerms& terms, const Report& report,
                            crypto::DigestFromBytes(AsBytes(header.payload().digest())));
   CHORALE_ASSIGN_OR_RETURN(const Bytes signed_input, masking.sign(digest));
   header.set_masked_input(ToString(signed_input));
-  SetTime(*header.mutable_training_time(), WholeMilliseconds(report.training_time));
-  return Record("masked " + NameOf(terms.kind()), header, vector);
+  // How long private training took tells of the number of rows that were drawn.
+  if (!terms.is_private()) {
+    SetTime(*header.mutable_training_time(), WholeMilliseconds(report.training_time));
+  }
+  CHORALE_RETURN_IF_ERROR(Record("masked " + NameOf(terms.kind()), header, vector));
+  return terms.is_private() ? report.charge->Commit() : OkStatus();
 }
 
 Status ReleaseGuard::Release(const MessageRelease& release) {

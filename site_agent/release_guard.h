@@ -18,6 +18,7 @@
 #include "secagg/messages.h"
 #include "site_agent/journal.h"
 #include "site_agent/outlet.h"
+#include "site_agent/privacy_accounts.h"
 #include "site_agent/reason_codes.h"
 #include "site_agent/task_policy.h"
 
@@ -47,16 +48,21 @@ using ControlRelease =
 
 // What work on a task came to.
 struct Report {
-  // As the kind of the terms says: float32 for an update, float64 for everything else.
-  std::variant<std::vector<float>, std::vector<double>> payload;
-  std::uint64_t num_examples = 0;
+  // As the terms say: float32 for an update, whole numbers for a noisy sum of gradients, float64
+  // for everything else.
+  std::variant<std::vector<float>, std::vector<double>, std::vector<std::int64_t>> payload;
+  std::uint64_t num_examples = 0;             // 0 where the terms are private.
   std::vector<v1::MetricValue> metrics = {};  // Beside an update only.
   Duration training_time{0};
+  // Where the terms are private: that the ledger was charged before the rows were used.
+  std::shared_ptr<const PrivacyCharge> charge = {};
 };
 
 // What masks the report of one round, and who signs for it. Used once.
 struct Masking {
   jobs::MaskedLayout layout;
+  // Sites that add noise to the sum whatever happens: jobs::HonestSites.
+  std::uint32_t honest_sites = 1;
   std::vector<secagg::OwnedMaskTerm> terms;
   int num_threads = 1;
   // The MaskedInput for the masked vector of this digest.

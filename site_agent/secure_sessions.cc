@@ -225,12 +225,17 @@ StatusOr<Bytes> SecureSessions::Answer(const SessionOwner& owner, secagg::Client
   return OnlyMessage(std::move(actions));
 }
 
-StatusOr<std::uint32_t> SecureSessions::NumMembers(const SessionOwner& owner) const {
+StatusOr<secagg::GroupParameters> SecureSessions::GroupOf(const SessionOwner& owner) const {
   CHORALE_ASSIGN_OR_RETURN(const Entry* entry, Find(owner));
   const secagg::Membership* membership = entry->session->membership();
-  if (membership != nullptr) return membership->terms->num_members();
+  if (membership != nullptr) return membership->terms->group;
   return secagg::Refused(secagg::RefusalCode::kStateLost,
                          "the session of job " + owner.job.value() + " is over");
+}
+
+std::uint32_t SecureSessions::ExpectedColluders(std::uint32_t num_members) const {
+  return parts_.policy.colluders != 0 ? parts_.policy.colluders
+                                      : secagg::DefaultColluders(num_members);
 }
 
 StatusOr<secagg::MaskInput> SecureSessions::StartRound(const SessionOwner& owner,

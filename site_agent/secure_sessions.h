@@ -64,8 +64,10 @@ class SecureSessions {
   // it.
   [[nodiscard]] StatusOr<Bytes> Answer(const SessionOwner& owner, secagg::ClientEvent message);
 
-  // Members of the job's session: what its vectors are scaled for.
-  [[nodiscard]] StatusOr<std::uint32_t> NumMembers(const SessionOwner& owner) const;
+  // Of the job's session, as this site accepted it: its members are what vectors are scaled for.
+  [[nodiscard]] StatusOr<secagg::GroupParameters> GroupOf(const SessionOwner& owner) const;
+  // Sites that this one expects to work with the coordinator, among so many.
+  [[nodiscard]] std::uint32_t ExpectedColluders(std::uint32_t num_members) const;
   // Opens a round and returns what masks its vector. `encoding` and `vector_bytes` are those of the
   // vector that will be sent.
   [[nodiscard]] StatusOr<secagg::MaskInput> StartRound(const SessionOwner& owner,

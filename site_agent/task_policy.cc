@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "core/bytes.h"
 #include "data/preparation.h"
 #include "jobs/masking.h"
+#include "jobs/privacy_spec.h"
 #include "models/model.h"
 #include "training/batch_schedule.h"
 #include "training/newton_sums.h"
@@ -90,6 +92,10 @@ std::optional<Refusal> CheckLocalEpochs(const v1::PolicyRule& rule, const Questi
     epochs = std::max<std::uint64_t>(epochs, 1);
   } else if (training.length_case() == v1::TrainingSpec::LENGTH_NOT_SET) {
     return Refusal{.code = ReasonCode::kJobInvalid};
+  } else if (jobs::IsPrivate(spec)) {
+    // A step takes every patient with this probability.
+    const double passes = spec.privacy().sample_rate() * training.local_steps();
+    epochs = std::max(epochs, static_cast<std::uint64_t>(std::ceil(passes)));
   } else if (training.has_local_epochs()) {
     epochs = std::max<std::uint64_t>(epochs, training.local_epochs());
   } else if (question.dataset.has_value()) {
@@ -238,6 +244,8 @@ Decision Decide(const PlannedJob& job, const TaskFacts& task, const v1::PolicyCo
   terms.dataset_ = dataset;
   terms.min_rows_per_metric_ = MinExamples(rule);
   terms.is_masked_ = jobs::IsMasked(job.job.spec);
+  terms.is_private_ = jobs::IsPrivate(job.job.spec);
+  terms.has_gradient_sum_ = terms.is_private_ && job.job.spec.privacy().has_distributed();
   if (task.kind == ReportKind::kUpdate || task.kind == ReportKind::kPersonalMetrics) {
     const auto& metrics = job.job.spec.training().metrics();
     terms.metrics_.assign(metrics.begin(), metrics.end());

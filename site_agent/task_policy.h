@@ -65,6 +65,10 @@ class ReleaseTerms {
   // What the sums of a preparation are held against.
   [[nodiscard]] const v1::DataSpec& data() const { return data_; }
   [[nodiscard]] const DatasetFacts& dataset() const { return dataset_; }
+  // The report is noisy: a sum of gradients on a grid, or an update made of such sums. Its number
+  // of rows stays here.
+  [[nodiscard]] bool is_private() const { return is_private_; }
+  [[nodiscard]] bool has_gradient_sum() const { return has_gradient_sum_; }
   // What leaves is a masked vector and nothing in the clear.
   [[nodiscard]] bool is_masked() const { return is_masked_; }
   // Asked for by the job and allowed by the rule: beside an update, or as the payload of a
@@ -86,6 +90,8 @@ class ReleaseTerms {
   std::vector<v1::MetricSpec> metrics_;
   std::uint64_t min_rows_per_metric_ = 0;
   bool is_masked_ = false;
+  bool is_private_ = false;
+  bool has_gradient_sum_ = false;
 };
 
 // The whole decision. A refusal names the part that the closest rule lacks: the one part if only

@@ -13,7 +13,9 @@
 #include "data/data_spec.h"
 #include "data/preparation.h"
 #include "jobs/masking.h"
+#include "jobs/privacy_spec.h"
 #include "site_agent/model_fetch.h"
+#include "training/clipped_sum.h"
 #include "training/newton_sums.h"
 
 namespace chorale::site_agent {
@@ -56,6 +58,8 @@ std::uint64_t MemoryBesideTraining(ReportKind kind, const PlannedJob& planned,
     case ReportKind::kUpdate:
     case ReportKind::kPersonalMetrics:
       // Start and update; a copy to keep or to report; three control variates.
+      // Of a private step: noise and sum as 64-bit numbers; rows by record are a copy.
+      if (jobs::IsPrivate(spec)) return Sum({examples, examples, 7 * layout.size_bytes()});
       return Sum({examples, (spec.training().has_scaffold() ? 6 : 3) * layout.size_bytes()});
   }
   return std::numeric_limits<std::uint64_t>::max();
@@ -136,7 +140,9 @@ WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
       case ReportKind::kNewtonSums:
         return SumNewton(std::move(admitted), cancellation);
       case ReportKind::kUpdate:
-        return Train(std::move(admitted), cancellation, observer);
+        return admitted.terms.is_private()
+                   ? TrainPrivately(std::move(admitted), cancellation, observer)
+                   : Train(std::move(admitted), cancellation, observer);
       case ReportKind::kPersonalMetrics:
         return Personalize(std::move(admitted), cancellation, observer);
     }
@@ -160,6 +166,9 @@ std::variant<Work::Admitted, Refusal> Work::Admit(const v1::Task& task) {
   if (Trains(checked->facts.kind) && parts_.trainer == nullptr) {
     return Refusal{.code = ReasonCode::kTrainerUnavailable};
   }
+  if (std::optional<Refusal> refusal = Reserve(task, std::get<Known>(known), *dataset)) {
+    return *std::move(refusal);
+  }
   const auto loaded = datasets_.Load(*dataset, job.spec.data());
   if (const auto* code = std::get_if<ReasonCode>(&loaded)) return Refusal{.code = *code};
   LoadedDataset* const table = std::get<LoadedDataset*>(loaded);
@@ -171,6 +180,7 @@ std::variant<Work::Admitted, Refusal> Work::Admit(const v1::Task& task) {
                     .plan = std::move(plan),
                     .task = *std::move(checked),
                     .terms = std::get<ReleaseTerms>(std::move(decision)),
+                    .config = *dataset,
                     .dataset = table};
   if (const Status fits = CheckMemory(admitted); !fits.ok()) {
     return Refuse(ReasonCode::kResourceLimit, task, fits);
@@ -213,6 +223,20 @@ std::optional<Refusal> Work::RefusalOf(const v1::Task& task, const Known& known,
   return RefusalBeforeData({known.job, *known.plan}, parts_.config.policy());
 }
 
+std::optional<Refusal> Work::Reserve(const v1::Task& task, const Known& known,
+                                     const v1::DatasetConfig& dataset) {
+  if (parts_.accounts == nullptr) {
+    if (!jobs::IsPrivate(known.job.spec) && !dataset.has_privacy()) return std::nullopt;
+    return Refuse(ReasonCode::kInternalError, task,
+                  FailedPrecondition("this agent has no ledger for private jobs"));
+  }
+  const Status reserved = parts_.accounts->Reserve({known.job, JobId(task.job_id()), dataset});
+  if (reserved.ok()) return std::nullopt;
+  Refusal refusal = Refuse(CodeOfAccounts(reserved), task, reserved);
+  refusal.subject = dataset.id();
+  return refusal;
+}
+
 Status Work::CheckMemory(const Admitted& admitted) {
   const std::uint64_t limit = parts_.config.max_memory_bytes();
   const ReportKind kind = admitted.task.facts.kind;
@@ -222,9 +246,18 @@ Status Work::CheckMemory(const Admitted& admitted) {
   if (Trains(kind)) {
     const std::vector<std::uint64_t> rows = RowsByPatient(dataset.training_patients());
     const auto threads = static_cast<int>(parts_.config.threads());
-    const std::uint64_t to_train = training::EstimateMemory(*admitted.plan, TrainingOf(kind, spec),
-                                                            dataset.num_training_rows(), threads,
-                                                            *std::ranges::max_element(rows));
+    const std::uint64_t most_rows = *std::ranges::max_element(rows);
+    const std::uint64_t to_train =
+        jobs::IsPrivate(spec)
+            ? training::EstimateClippedMemory(
+                  {.plan = *admitted.plan,
+                   .num_examples = dataset.num_training_rows(),
+                   .num_drawn = rows.size(),
+                   .max_patient_rows = most_rows,
+                   .max_physical_batch_size = spec.privacy().max_physical_batch_size(),
+                   .threads = threads})
+            : training::EstimateMemory(*admitted.plan, TrainingOf(kind, spec),
+                                       dataset.num_training_rows(), threads, most_rows);
     const std::uint64_t to_evaluate =
         admitted.terms.metrics().empty()
             ? 0

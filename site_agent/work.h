@@ -22,6 +22,7 @@
 #include "site_agent/link.h"
 #include "site_agent/local_store.h"
 #include "site_agent/plan_cache.h"
+#include "site_agent/privacy_accounts.h"
 #include "site_agent/reason_codes.h"
 #include "site_agent/release_guard.h"
 #include "site_agent/secure_sessions.h"
@@ -41,8 +42,9 @@ struct WorkParts {
   BlobSource& blobs;
   const Clock& clock;
   RandomSource& random;
-  Journal& journal;                    // Tells which reports were released.
-  SecureSessions* sessions = nullptr;  // None: masked jobs are refused.
+  Journal& journal;                     // Tells which reports were released.
+  SecureSessions* sessions = nullptr;   // None: masked jobs are refused.
+  PrivacyAccounts* accounts = nullptr;  // None: private jobs are refused.
 };
 
 // Done: what may leave, if the release guard agrees.
@@ -75,6 +77,7 @@ class Work {
     std::shared_ptr<const models::GraphPlan> plan;
     CheckedTask task;
     ReleaseTerms terms;
+    const v1::DatasetConfig& config;
     LoadedDataset* dataset;
     std::optional<Masking> masking = {};
   };
@@ -101,6 +104,11 @@ class Work {
   // In work_training.cc.
   [[nodiscard]] WorkOutcome Train(Admitted admitted, Cancellation& cancellation,
                                   const WorkObserver& observer);
+  // In work_private.cc: DP-SGD.
+  [[nodiscard]] WorkOutcome TrainPrivately(Admitted admitted, Cancellation& cancellation,
+                                           const WorkObserver& observer);
+  [[nodiscard]] std::optional<Refusal> Reserve(const v1::Task& task, const Known& known,
+                                               const v1::DatasetConfig& dataset);
   [[nodiscard]] WorkOutcome Personalize(Admitted admitted, Cancellation& cancellation,
                                         const WorkObserver& observer);
   [[nodiscard]] StatusOr<ParameterVector> Fetch(const Admitted& admitted,

@@ -1,4 +1,5 @@
 // What Work does for secure aggregation: steps that report nothing, and the opening of rounds.
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "core/crypto/digest.h"
 #include "core/log.h"
 #include "jobs/masking.h"
+#include "jobs/privacy_spec.h"
 #include "secagg/refusal.h"
 #include "site_agent/model_fetch.h"
 #include "site_agent/work.h"
@@ -122,11 +124,14 @@ StatusOr<Masking> Work::OpenRound(const Admitted& admitted) {
   const v1::Task& task = admitted.message;
   const SessionOwner owner = OwnerOf(task, admitted.job);
   const jobs::MaskedKind kind = MaskedKindOf(admitted.terms.kind());
-  CHORALE_ASSIGN_OR_RETURN(const std::uint32_t num_members, parts_.sessions->NumMembers(owner));
+  CHORALE_ASSIGN_OR_RETURN(secagg::GroupParameters group, parts_.sessions->GroupOf(owner));
   CHORALE_ASSIGN_OR_RETURN(
       jobs::MaskedLayout layout,
       jobs::MaskedLayout::Create(admitted.job.spec, kind, admitted.plan->layout().num_parameters(),
-                                 num_members));
+                                 group.num_members));
+  // Whoever is expected to collude takes its share of the noise back.
+  group.colluders =
+      std::max(group.colluders, parts_.sessions->ExpectedColluders(group.num_members));
   const std::vector<v1::FeatureMoments> moments = MomentsOf(task);
   jobs::MaskedTask masked{
       .job = admitted.job.spec_digest, .kind = kind, .round = task.round(), .moments = moments};
@@ -139,6 +144,7 @@ StatusOr<Masking> Work::OpenRound(const Admitted& admitted) {
       secagg::MaskInput input,
       parts_.sessions->StartRound(owner, round, layout.digest(), layout.vector().size_bytes()));
   return Masking{.layout = std::move(layout),
+                 .honest_sites = jobs::HonestSites(admitted.job.spec, group),
                  .terms = std::move(input.terms),
                  .num_threads = static_cast<int>(parts_.config.threads()),
                  .sign =

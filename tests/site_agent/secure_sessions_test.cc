@@ -192,7 +192,7 @@ TEST_F(SecureSessionsTest, ThreeSitesMaskARoundAndTheSumComesOut) {
       *secagg::VectorSpec::Create({{secagg::RingBits::k64, kVectorBytes / 8}});
   Bytes sum(kVectorBytes);
   for (std::size_t i = 0; i < 3; ++i) {
-    EXPECT_EQ(*sessions_[i]->NumMembers(owner_), 3u);
+    EXPECT_EQ(sessions_[i]->GroupOf(owner_)->num_members, 3u);
     const auto mask = sessions_[i]->StartRound(owner_, {start, {1}, {2}}, {3}, kVectorBytes);
     ASSERT_TRUE(mask.ok()) << mask.status();
     Bytes vector(kVectorBytes);
@@ -290,7 +290,7 @@ TEST_F(SecureSessionsTest, AGroupBelowTheSitesOwnPolicyIsRefused) {
 }
 
 TEST_F(SecureSessionsTest, WithoutASessionEveryStepSaysThatItsStateIsLost) {
-  EXPECT_THAT(secagg::RefusalOf(sessions_[0]->NumMembers(owner_).status()),
+  EXPECT_THAT(secagg::RefusalOf(sessions_[0]->GroupOf(owner_).status()),
               Optional(RefusalCode::kStateLost));
   EXPECT_THAT(
       secagg::RefusalOf(sessions_[0]->Answer(owner_, secagg::SurvivorsReceived{{1}}).status()),
@@ -333,7 +333,7 @@ TEST_F(SecureSessionsTest, ANonceThatCannotBeKeptLetsNoKeysOut) {
 
   EXPECT_FALSE(begun.ok());
   EXPECT_EQ(secagg::RefusalOf(begun.status()), std::nullopt);
-  EXPECT_THAT(secagg::RefusalOf(sessions_[0]->NumMembers(owner_).status()),
+  EXPECT_THAT(secagg::RefusalOf(sessions_[0]->GroupOf(owner_).status()),
               Optional(RefusalCode::kStateLost));
 }
 
@@ -461,9 +461,9 @@ TEST_F(SecureSessionsTest, OnlyTheLatestSessionsAreKept) {
     owner_.job = JobId("j" + std::to_string(i));
     ASSERT_TRUE(Begin(0, MakeServer(Roster())).ok());
   }
-  EXPECT_TRUE(sessions_[0]->NumMembers(owner_).ok());
+  EXPECT_TRUE(sessions_[0]->GroupOf(owner_).ok());
   owner_.job = JobId("j0");
-  EXPECT_FALSE(sessions_[0]->NumMembers(owner_).ok());
+  EXPECT_FALSE(sessions_[0]->GroupOf(owner_).ok());
 }
 
 }  // namespace

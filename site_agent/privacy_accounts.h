@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "chorale/v1/config.pb.h"
+#include "core/crypto/digest.h"
+#include "core/ids.h"
+#include "core/status.h"
+#include "jobs/signed_job.h"
+#include "privacy/ledger/ledger.h"
+#include "site_agent/reason_codes.h"
+
+// What this site's patients are charged for private jobs.
+namespace chorale::site_agent {
+
+// Proof that the ledger was charged for one task before any row was used for it. Only
+// PrivacyAccounts makes one, and the release guard lets no private report pass without.
+class PrivacyCharge {
+ public:
+  [[nodiscard]] const TaskId& task_id() const { return task_id_; }
+  // The report is durable and is going to leave. What is never committed stays charged.
+  [[nodiscard]] Status Commit() const;
+
+ private:
+  friend class PrivacyAccounts;
+  PrivacyCharge(TaskId task_id, std::function<Status()> commit)
+      : task_id_(std::move(task_id)), commit_(std::move(commit)) {}
+  TaskId task_id_;
+  std::function<Status()> commit_;
+};
+
+// One job on one dataset of the site.
+struct AccountedJob {
+  const jobs::VerifiedJob& job;
+  JobId job_id;  // As the coordinator names it.
+  const v1::DatasetConfig& dataset;
+};
+
+// Not thread-safe: the worker's.
+class PrivacyAccounts {
+ public:
+  // `ledger` must outlive it.
+  explicit PrivacyAccounts(privacy::Ledger& ledger) : ledger_(ledger) {}
+
+  // Sets the whole job aside, before anything is computed; the same job again is the same
+  // reservation. A dataset without limits counts nothing. PERMISSION_DENIED: the dataset has a
+  // budget, and the job is not private. RESOURCE_EXHAUSTED: more than is left, with what would fit.
+  // Otherwise what privacy::Ledger says.
+  [[nodiscard]] Status Reserve(const AccountedJob& job);
+  // Charges one round, durably: call it before rows are used or noise is drawn. `content` is the
+  // digest of what is computed. ALREADY_EXISTS: the task was charged before, and its noise is gone.
+  [[nodiscard]] StatusOr<std::shared_ptr<const PrivacyCharge>> Charge(
+      const AccountedJob& job, const TaskId& task, const crypto::Digest& content);
+
+ private:
+  [[nodiscard]] StatusOr<privacy::ReservationId> ReserveIn(const AccountedJob& job);
+
+  privacy::Ledger& ledger_;
+};
+
+// What the coordinator is told of such a failure.
+[[nodiscard]] ReasonCode CodeOfAccounts(const Status& failure);
+
+}  // namespace chorale::site_agent

@@ -1,0 +1,198 @@
+#include "site_agent/privacy_accounts.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/crypto/secret_bytes.h"
+#include "jobs/privacy_spec.h"
+#include "site_agent/release_guard.h"
+#include "tests/site_agent/fixtures.h"
+#include "tests/support/temporary_directory.h"
+
+// What a private job is charged, and that nothing private leaves that was not.
+namespace chorale::site_agent {
+namespace {
+
+using testing::HasSubstr;
+
+const TaskId kTask("job-1/1/1/north");
+
+v1::JobSpec PrivateSpec(std::uint32_t rounds = 3) {
+  v1::JobSpec spec = MakeJobSpec();
+  spec.clear_secure_aggregation();
+  spec.mutable_aggregation()->mutable_fedavg()->set_weighting(v1::WEIGHTING_UNIFORM);
+  spec.mutable_data()->set_standardization(v1::STANDARDIZATION_RANGE);
+  for (v1::FeatureSpec& feature : *spec.mutable_data()->mutable_features()) {
+    if (feature.has_numeric()) feature.mutable_numeric()->mutable_range()->set_high(120);
+  }
+  spec.mutable_training()->clear_metrics();
+  spec.mutable_training()->clear_batch_size();
+  spec.mutable_training()->set_local_steps(1);
+  spec.mutable_rounds()->set_count(rounds);
+  v1::PrivacySpec& privacy = *spec.mutable_privacy();
+  privacy.set_target_epsilon(1);
+  privacy.set_target_delta(1e-4);
+  privacy.set_sample_rate(0.5);
+  privacy.set_max_grad_norm(1);
+  privacy.set_expected_patients(100);
+  privacy.mutable_distributed();
+  EXPECT_TRUE(jobs::CalibrateNoise(spec).ok());
+  return spec;
+}
+
+class PrivacyAccountsTest : public testing::Test {
+ protected:
+  PrivacyAccountsTest() {
+    dataset_.set_id("heart");
+    SetLimit(1.2);
+    Open();
+  }
+  void SetLimit(double epsilon) {
+    dataset_.mutable_privacy()->set_max_epsilon(epsilon);
+    dataset_.mutable_privacy()->set_max_epsilon_per_job(epsilon);
+    dataset_.mutable_privacy()->set_max_epsilon_per_project(epsilon);
+    dataset_.mutable_privacy()->set_delta(1e-4);
+    dataset_.mutable_privacy()->set_relation("add-remove");
+  }
+  void Open() {
+    accounts_.reset();
+    ledger_.reset();
+    StatusOr<std::unique_ptr<privacy::Ledger>> ledger =
+        privacy::Ledger::Open(privacy::LedgerFilesIn(directory_.path(), directory_.path()), clock_);
+    ASSERT_TRUE(ledger.ok()) << ledger.status();
+    ledger_ = *std::move(ledger);
+    accounts_.emplace(*ledger_);
+  }
+  AccountedJob Job() const { return {job_, JobId("job-1"), dataset_}; }
+  StatusOr<std::shared_ptr<const PrivacyCharge>> Charge(const std::string& task,
+                                                        std::uint8_t content = 1) {
+    return accounts_->Charge(Job(), TaskId(task), {content});
+  }
+  privacy::JobSpending Spending() const {
+    const auto limits = privacy::LimitsOf(dataset_.privacy());
+    return ledger_->BurnDownOf(DatasetId("heart"), *limits).jobs.at(0);
+  }
+
+  support::TemporaryDirectory directory_;
+  FakeClock clock_{kStart};
+  std::unique_ptr<privacy::Ledger> ledger_;
+  std::optional<PrivacyAccounts> accounts_;
+  v1::DatasetConfig dataset_;
+  jobs::VerifiedJob job_ = MakeVerifiedJob(PrivateSpec());
+};
+
+TEST_F(PrivacyAccountsTest, SetsTheWholeJobAsideOnce) {
+  ASSERT_TRUE(accounts_->Reserve(Job()).ok());
+  ASSERT_TRUE(accounts_->Reserve(Job()).ok());
+  EXPECT_EQ(Spending().steps_reserved, 4u);  // Three rounds and a spare one.
+  EXPECT_EQ(Spending().steps_started, 0u);
+}
+
+TEST_F(PrivacyAccountsTest, RefusesAJobBeyondTheBudgetBeforeAnythingIsCharged) {
+  SetLimit(0.5);
+  const Status status = accounts_->Reserve(Job());
+  EXPECT_EQ(CodeOfAccounts(status), ReasonCode::kBudgetExceeded);
+  EXPECT_THAT(MessageOf(status), HasSubstr("noise_multiplier"));
+  EXPECT_EQ(ledger_->Head().seq, 0u);
+}
+
+TEST_F(PrivacyAccountsTest, RefusesAJobWithoutPrivacyWhereThereIsABudget) {
+  const jobs::VerifiedJob plain = MakeVerifiedJob(MakeJobSpec());
+  const Status status = accounts_->Reserve({plain, JobId("job-2"), dataset_});
+  EXPECT_EQ(CodeOfAccounts(status), ReasonCode::kPrivacyRequired);
+
+  dataset_.clear_privacy();
+  EXPECT_TRUE(accounts_->Reserve({plain, JobId("job-2"), dataset_}).ok());
+}
+
+TEST_F(PrivacyAccountsTest, ChargesARoundForGoodAndNoRoundTwice) {
+  ASSERT_TRUE(Charge("job-1/1/1/north").ok());  // Never committed: spent all the same.
+  EXPECT_EQ(Spending().steps_started, 1u);
+  Open();
+  EXPECT_EQ(Spending().steps_started, 1u);
+
+  EXPECT_EQ(CodeOfAccounts(Charge("job-1/1/1/north").status()), ReasonCode::kTaskRepeated);
+  EXPECT_EQ(CodeOfAccounts(Charge("job-1/1/1/north", 2).status()), ReasonCode::kBudgetRefused);
+  EXPECT_EQ(Spending().steps_started, 1u);
+}
+
+TEST_F(PrivacyAccountsTest, ACoordinatorThatRepeatsRoundsRunsOutOfThem) {
+  for (int attempt = 1; attempt <= 4; ++attempt) {
+    const auto charge = Charge("job-1/1/" + std::to_string(attempt) + "/north");
+    ASSERT_TRUE(charge.ok()) << charge.status();
+    EXPECT_TRUE((*charge)->Commit().ok());
+  }
+  EXPECT_EQ(CodeOfAccounts(Charge("job-1/1/5/north").status()), ReasonCode::kBudgetExceeded);
+  EXPECT_EQ(Spending().rounds_committed, 4u);
+}
+
+// ---------------------------------------------------------------------------- the door
+
+class PrivateReleaseTest : public PrivacyAccountsTest {
+ protected:
+  PrivateReleaseTest() : journal_(*Journal::Open(directory_.path() / "state")) {
+    report_.payload = std::vector<std::int64_t>{5, -7, 1000};
+    report_.charge = *Charge(kTask.value());
+  }
+  Masking MakeMasking() {
+    std::vector<secagg::OwnedMaskTerm> terms;
+    terms.push_back({crypto::SecretBytes(std::size_t{16}), false});
+    return {.layout = layout_, .terms = std::move(terms), .sign = [](const crypto::Digest&) {
+              return StatusOr<Bytes>(Bytes{1});
+            }};
+  }
+  StatusCode Release() { return guard_.Release(terms_, report_, MakeMasking()).code(); }
+
+  std::unique_ptr<Journal> journal_;
+  RecordingOutlet outlet_;
+  ReleaseGuard guard_{outlet_, *journal_, clock_, {"heart"}};
+  jobs::MaskedLayout layout_ =
+      *jobs::MaskedLayout::Create(job_.spec, jobs::MaskedKind::kUpdate, 3, 4);
+  ReleaseTerms terms_ =
+      MakeTerms(job_.spec, ReportKind::kUpdate, {.num_training_rows = 40, .num_test_rows = 20});
+  Report report_;
+};
+
+TEST_F(PrivateReleaseTest, WhatWasChargedLeavesMaskedWithoutNumbersOrTimes) {
+  report_.training_time = std::chrono::seconds(5);
+  ASSERT_EQ(Release(), StatusCode::kOk);
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+  const v1::ReportHeader& header = outlet_.reports.at(0).header;
+  EXPECT_EQ(header.num_examples(), 0u);
+  EXPECT_EQ(header.metrics_size(), 0);
+  EXPECT_FALSE(header.has_training_time());
+  EXPECT_EQ(outlet_.reports.at(0).payload.size(), 3 * sizeof(std::int64_t));
+  EXPECT_EQ(Spending().rounds_committed, 1u);
+}
+
+TEST_F(PrivateReleaseTest, NothingLeavesThatWasNotChargedForThisTask) {
+  report_.charge = nullptr;
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.charge = *Charge("job-1/2/1/north");
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
+}
+
+TEST_F(PrivateReleaseTest, NothingExactLeavesBesideIt) {
+  report_.num_examples = 40;
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.num_examples = 0;
+  report_.metrics.emplace_back();
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.metrics.clear();
+  report_.payload = std::vector<float>{1, 2, 3};  // An update where the job has sums.
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.payload = std::vector<std::int64_t>{1, 2};
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.payload = std::vector<std::int64_t>{1, 2, 3};
+  EXPECT_EQ(guard_.Release(terms_, report_).code(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
+  EXPECT_EQ(Release(), StatusCode::kOk);
+}
+
+}  // namespace
+}  // namespace chorale::site_agent
