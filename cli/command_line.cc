@@ -66,6 +66,7 @@ void AddVerbs(CLI::App& program, Command& command) {
   CLI::App& privacy = AddGroup(program, "privacy", "What training costs patients: epsilon, delta");
   AddPrivacyEpsilon(privacy, command);
   AddPrivacyNoise(privacy, command);
+  AddPrivacyPlan(privacy, command);
   AddPrivacySteps(privacy, command);
   AddPrivacyRdp(privacy, command);
   CLI::App& secagg = AddGroup(program, "secagg", "Secure aggregation: what it tolerates and costs");

@@ -17,6 +17,7 @@
 #include "evaluation/inputs.h"
 #include "evaluation/report.h"
 #include "jobs/job_spec.h"
+#include "jobs/privacy_spec.h"
 #include "training/torch_trainer.h"
 
 namespace chorale::cli {
@@ -34,6 +35,8 @@ struct Options {
   std::string job;
   std::string federated;
   std::string run;
+  std::string private_model;
+  std::string private_run;
   std::vector<std::string> sites;
   std::string dataset_config_dir;
   std::string out;
@@ -55,6 +58,14 @@ void DeclareOptions(CLI::App& app, Options& options) {
       ->required();
   app.add_option("--run", options.run,
                  "What `chorale job show JOB --format json` printed: adds curves, traffic, times");
+  CLI::Option* model =
+      app.add_option("--private", options.private_model,
+                     "A model (safetensors) that a private job made on the same rows: adds an arm");
+  CLI::Option* run = app.add_option(
+      "--private-run", options.private_run,
+      "What `chorale job show` printed of that job: its specification and what it guarantees");
+  model->needs(run);
+  run->needs(model);
   app.add_option("--dataset-config-dir", options.dataset_config_dir,
                  "Where relative paths of tables start (default: beside each site.yaml)");
   app.add_option("--out", options.out, "Directory for report.json and report.html");
@@ -67,6 +78,13 @@ void DeclareOptions(CLI::App& app, Options& options) {
       ->capture_default_str();
 }
 
+// What the private arm reads.
+struct PrivateInputs {
+  evaluation::LoadedModel model;
+  evaluation::RunRecord run;
+  std::vector<data::Dataset> datasets;
+};
+
 // Everything the comparison reads. The arms point into it.
 struct Inputs {
   v1::JobSpec job;
@@ -75,7 +93,33 @@ struct Inputs {
   std::optional<evaluation::RunRecord> run;
   std::vector<std::string> names;
   std::vector<data::Dataset> datasets;  // In the order of `names`.
+  std::optional<PrivateInputs> private_inputs;
 };
+
+StatusOr<std::vector<data::Dataset>> ReadDatasets(const Options& options, const v1::JobSpec& job) {
+  std::optional<std::filesystem::path> directory;
+  if (!options.dataset_config_dir.empty()) directory = options.dataset_config_dir;
+  std::vector<data::Dataset> datasets;
+  for (const std::string& argument : options.sites) {
+    CHORALE_ASSIGN_OR_RETURN(const evaluation::SiteFile site, evaluation::ParseSiteFile(argument));
+    CHORALE_ASSIGN_OR_RETURN(data::Dataset dataset,
+                             evaluation::LoadSiteDataset(site, job, directory));
+    datasets.push_back(std::move(dataset));
+  }
+  return datasets;
+}
+
+StatusOr<PrivateInputs> ReadPrivate(const Options& options) {
+  PrivateInputs inputs;
+  CHORALE_ASSIGN_OR_RETURN(inputs.run, evaluation::LoadRunRecord(options.private_run));
+  if (!jobs::IsPrivate(inputs.run.spec)) {
+    return InvalidArgument(options.private_run + ": the job has no privacy section");
+  }
+  CHORALE_ASSIGN_OR_RETURN(inputs.model,
+                           evaluation::LoadFederatedModel(options.private_model, inputs.run.spec));
+  CHORALE_ASSIGN_OR_RETURN(inputs.datasets, ReadDatasets(options, inputs.run.spec));
+  return inputs;
+}
 
 StatusOr<Inputs> ReadInputs(const Options& options) {
   Inputs inputs;
@@ -89,16 +133,39 @@ StatusOr<Inputs> ReadInputs(const Options& options) {
   CHORALE_ASSIGN_OR_RETURN(inputs.initial,
                            evaluation::LoadInitialModel(options.job, inputs.job,
                                                         inputs.run ? &inputs.run->spec : nullptr));
-  std::optional<std::filesystem::path> directory;
-  if (!options.dataset_config_dir.empty()) directory = options.dataset_config_dir;
   for (const std::string& argument : options.sites) {
     CHORALE_ASSIGN_OR_RETURN(const evaluation::SiteFile site, evaluation::ParseSiteFile(argument));
-    CHORALE_ASSIGN_OR_RETURN(data::Dataset dataset,
-                             evaluation::LoadSiteDataset(site, inputs.job, directory));
     inputs.names.push_back(site.name);
-    inputs.datasets.push_back(std::move(dataset));
+  }
+  CHORALE_ASSIGN_OR_RETURN(inputs.datasets, ReadDatasets(options, inputs.job));
+  if (!options.private_run.empty()) {
+    CHORALE_ASSIGN_OR_RETURN(inputs.private_inputs, ReadPrivate(options));
   }
   return inputs;
+}
+
+std::vector<evaluation::Site> SitesOf(const std::vector<std::string>& names,
+                                      const std::vector<data::Dataset>& datasets) {
+  std::vector<evaluation::Site> sites;
+  for (std::size_t i = 0; i < datasets.size(); ++i) {
+    sites.push_back({.name = names[i], .dataset = &datasets[i]});
+  }
+  return sites;
+}
+
+Status AddPrivateArm(const Inputs& inputs, training::LocalTrainer& trainer,
+                     evaluation::Comparison& comparison) {
+  if (!inputs.private_inputs) return OkStatus();
+  const auto& [model, run, datasets] = *inputs.private_inputs;
+  const std::vector<evaluation::Site> sites = SitesOf(inputs.names, datasets);
+  CHORALE_ASSIGN_OR_RETURN(evaluation::Arm arm,
+                           evaluation::JudgePrivate({.job = run.spec,
+                                                     .sites = sites,
+                                                     .federated_parameters = model.parameters,
+                                                     .trainer = trainer,
+                                                     .published_rounds = run.num_published,
+                                                     .cancelled = &interrupted}));
+  return evaluation::AddPrivate(std::move(arm), comparison);
 }
 
 Status Evaluate(const Options& options) {
@@ -106,10 +173,7 @@ Status Evaluate(const Options& options) {
   CHORALE_ASSIGN_OR_RETURN(
       const std::unique_ptr<training::LocalTrainer> trainer,
       training::MakeTorchTrainer({.device = options.device, .threads = options.threads}));
-  std::vector<evaluation::Site> sites;
-  for (std::size_t i = 0; i < inputs.datasets.size(); ++i) {
-    sites.push_back({.name = inputs.names[i], .dataset = &inputs.datasets[i]});
-  }
+  const std::vector<evaluation::Site> sites = SitesOf(inputs.names, inputs.datasets);
   std::optional<std::uint32_t> published_rounds;
   if (inputs.run) published_rounds = inputs.run->num_published;
   CHORALE_ASSIGN_OR_RETURN(
@@ -123,12 +187,16 @@ Status Evaluate(const Options& options) {
            .initial_parameters = inputs.initial,
            .on_arm = [](std::string_view arm) { std::cerr << "evaluating: " << arm << "\n"; },
            .cancelled = &interrupted}));
+  CHORALE_RETURN_IF_ERROR(AddPrivateArm(inputs, *trainer, comparison));
+  std::optional<evaluation::RunRecord> private_run;
+  if (inputs.private_inputs) private_run = std::move(inputs.private_inputs->run);
   const evaluation::ReportContent content{.job = std::move(inputs.job),
                                           .num_parameters = inputs.federated.parameters.size(),
                                           .model_digest = ToHex(inputs.federated.blob.digest),
                                           .device = trainer->device(),
                                           .comparison = std::move(comparison),
-                                          .run = std::move(inputs.run)};
+                                          .run = std::move(inputs.run),
+                                          .private_run = std::move(private_run)};
   if (!options.out.empty()) CHORALE_RETURN_IF_ERROR(evaluation::WriteReport(content, options.out));
   std::cout << (options.format == "json" ? evaluation::ToJson(content)
                                          : evaluation::ToText(content))

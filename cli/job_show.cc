@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "cli/researcher_home.h"
 #include "cli/verbs.h"
+#include "jobs/privacy_spec.h"
 
 namespace chorale::cli {
 namespace {
@@ -34,6 +35,11 @@ void PrintText(const v1::ShowJobResponse& response, std::ostream& out) {
                                                  : "masked: the coordinator sees their sum")
         << '\n';
   }
+  if (known && jobs::IsPrivate(spec)) {
+    const auto statement =
+        jobs::StatementOf(spec, static_cast<std::uint64_t>(response.rounds_size()));
+    out << "privacy    " << (statement.ok() ? privacy::ToText(*statement) : "no guarantee") << '\n';
+  }
   out << "rounds     " << job.published_rounds() << " of " << job.wanted_rounds() << " published\n"
       << "submitted  " << TimeCell(job.has_submitted_at(), job.submitted_at()) << '\n'
       << "ended      " << TimeCell(job.has_ended_at(), job.ended_at()) << "\n\n";
@@ -48,8 +54,8 @@ void PrintText(const v1::ShowJobResponse& response, std::ostream& out) {
     table.AddRow({RoundLabel(round.phase(), round.round()),
                   round.published() ? "published" : "abandoned", std::to_string(counts.reported),
                   std::to_string(counts.late), std::to_string(counts.out),
-                  std::to_string(round.num_examples()), LossText(round),
-                  FormatBytes(round.bytes_down()), FormatBytes(round.bytes_up()),
+                  round.num_examples() == 0 ? "-" : std::to_string(round.num_examples()),
+                  LossText(round), FormatBytes(round.bytes_down()), FormatBytes(round.bytes_up()),
                   FormatDuration(TimeOf(round.ended_at()) - TimeOf(round.started_at())),
                   note.empty() ? "-" : note});
   }

@@ -18,6 +18,7 @@
 #include "core/parameters.h"
 #include "core/rpc/chunks.h"
 #include "jobs/job_spec.h"
+#include "jobs/privacy_spec.h"
 #include "jobs/signed_job.h"
 
 namespace chorale::cli {
@@ -74,6 +75,13 @@ Status Run(const Options& options, const Terminal& terminal) {
   CHORALE_ASSIGN_OR_RETURN(v1::JobSpec spec, jobs::LoadJobFile(options.file));
   CHORALE_ASSIGN_OR_RETURN(const Researcher researcher,
                            OpenResearcher(options.researcher, terminal.clock.WallNow()));
+  if (jobs::IsPrivate(spec)) {
+    CHORALE_RETURN_IF_ERROR(jobs::CalibrateNoise(spec));
+    CHORALE_ASSIGN_OR_RETURN(const privacy::Statement statement,
+                             jobs::StatementOf(spec, jobs::MaxRounds(spec)));
+    terminal.err << "Noise multiplier " << spec.privacy().noise_multiplier() << ": "
+                 << privacy::ToText(statement) << ".\n";
+  }
   CHORALE_RETURN_IF_ERROR(UploadInitialModel(options, researcher, terminal, spec));
   CHORALE_ASSIGN_OR_RETURN(const std::string job_id, Submit(spec, researcher));
   if (options.waits) {

@@ -30,6 +30,8 @@ struct Options {
   bool has_missing = false;
   std::vector<std::string> columns;
   v1::MissingRows on_missing = v1::MISSING_ROWS_UNSPECIFIED;
+  double max_epsilon = 0;
+  double delta = 0;
 };
 
 // Empty pieces count: an empty cell is a marker of a missing value.
@@ -93,6 +95,10 @@ StatusOr<v1::DatasetConfig> ToDataset(const Options& options) {
       filter.add_values(value);
   }
   CHORALE_RETURN_IF_ERROR(AddArrays(options.arrays, dataset));
+  if (options.max_epsilon != 0) {
+    dataset.mutable_privacy()->set_max_epsilon(options.max_epsilon);
+    dataset.mutable_privacy()->set_delta(options.delta);
+  }
   return dataset;
 }
 
@@ -144,6 +150,15 @@ void AddSiteDatasetAdd(CLI::App& group, Command& command) {
                    "Rows that lack a used value: drop, or refuse the dataset")
       ->transform(CLI::CheckedTransformer(on_missing).description(""))
       ->type_name("drop|refuse");
+  CLI::Option* max_epsilon =
+      verb->add_option("--max-epsilon", options->max_epsilon,
+                       "What all jobs together may learn of one patient: takes private jobs alone")
+          ->check(CLI::Range(0.05, 100.0));
+  CLI::Option* delta =
+      verb->add_option("--delta", options->delta, "The delta of --max-epsilon, such as 1e-5")
+          ->check(CLI::Range(1e-10, 0.01));
+  max_epsilon->needs(delta);
+  delta->needs(max_epsilon);
   verb->callback([options, missing, &command] {
     options->has_missing = missing->count() > 0;
     command.Choose([options, &command] { return Run(*options, command.terminal()); });

@@ -38,6 +38,7 @@ void AddModelPull(CLI::App& group, Command& command);
 // chorale privacy …: what training on patients' data costs them, computed on this machine.
 void AddPrivacyEpsilon(CLI::App& group, Command& command);
 void AddPrivacyNoise(CLI::App& group, Command& command);
+void AddPrivacyPlan(CLI::App& group, Command& command);
 void AddPrivacySteps(CLI::App& group, Command& command);
 void AddPrivacyRdp(CLI::App& group, Command& command);
 

@@ -102,7 +102,7 @@ StatusOr<Arm> RunArm(const Context& context, Arm arm, std::span<const Examples> 
   const auto start = std::chrono::steady_clock::now();
   StatusOr<std::vector<ParameterVector>> parameters = train(arm);
   if (!parameters.ok()) return Annotate(parameters.status(), label + " arm");
-  if (arm.kind != ArmKind::kFederated) {
+  if (arm.kind != ArmKind::kFederated && arm.kind != ArmKind::kPrivate) {
     arm.training_time = std::chrono::duration_cast<std::chrono::microseconds>(
         std::chrono::steady_clock::now() - start);
   }
@@ -169,16 +169,22 @@ StatusOr<Arm> RunAlone(const Context& context, Arm arm, std::span<const Site> si
       });
 }
 
-StatusOr<Arm> RunFederated(const Context& context, const Preparation& preparation) {
-  const Budget round = FederatedRound(context.request.job, context.sizes);
-  Arm arm{.kind = ArmKind::kFederated,
-          .optimizer_steps = context.num_rounds * round.steps,
-          .examples_processed = context.num_rounds * round.examples};
+// A model that was trained elsewhere.
+StatusOr<Arm> RunGiven(const Context& context, Arm arm, const Preparation& preparation) {
   return RunArm(context, std::move(arm), preparation.TestRows(context.request.sites),
                 [&](Arm&) -> StatusOr<std::vector<ParameterVector>> {
                   const std::span<const float> given = context.request.federated_parameters;
                   return std::vector<ParameterVector>{ParameterVector(given.begin(), given.end())};
                 });
+}
+
+StatusOr<Arm> RunFederated(const Context& context, const Preparation& preparation) {
+  const Budget round = FederatedRound(context.request.job, context.sizes);
+  return RunGiven(context,
+                  {.kind = ArmKind::kFederated,
+                   .optimizer_steps = context.num_rounds * round.steps,
+                   .examples_processed = context.num_rounds * round.examples},
+                  preparation);
 }
 
 StatusOr<Arm> RunPersonalised(const Context& context, const Preparation& preparation) {
@@ -268,6 +274,8 @@ std::string_view NameOf(ArmKind kind) {
       return "federated";
     case ArmKind::kPersonalised:
       return "personalised";
+    case ArmKind::kPrivate:
+      return "private";
     case ArmKind::kCentralized:
       return "centralized";
   }
@@ -276,6 +284,36 @@ std::string_view NameOf(ArmKind kind) {
 
 std::string LabelOf(const Arm& arm) {
   return std::string(NameOf(arm.kind)) + (arm.site.empty() ? std::string() : " " + arm.site);
+}
+
+StatusOr<Arm> JudgePrivate(const ArmsRequest& request) {
+  CHORALE_ASSIGN_OR_RETURN(const models::GraphPlan plan, jobs::PlanOf(request.job));
+  CHORALE_RETURN_IF_ERROR(CheckRequest(request, plan));
+  const Context context{
+      .request = request,
+      .plan = plan,
+      .num_rounds = request.published_rounds.value_or(request.job.rounds().count()),
+      .training = request.job.training(),
+      .newton = std::nullopt};
+  // How many rows the steps met is nobody's to know.
+  return RunGiven(
+      context,
+      {.kind = ArmKind::kPrivate,
+       .optimizer_steps = std::uint64_t{context.num_rounds} * request.job.training().local_steps()},
+      Preparation::PerSite());
+}
+
+Status AddPrivate(Arm arm, Comparison& comparison) {
+  const auto place = std::ranges::find(comparison.arms, ArmKind::kCentralized,
+                                       [](const Arm& a) { return a.kind; });
+  if (place == comparison.arms.end() || place->pooled.num_rows != arm.pooled.num_rows ||
+      place->pooled.metrics.size() != arm.pooled.metrics.size()) {
+    return InvalidArgument(
+        "the private model is judged on other test rows, or by other measures, than the other "
+        "arms: both jobs must use the same rows and kind of target");
+  }
+  comparison.arms.insert(place, std::move(arm));
+  return OkStatus();
 }
 
 StatusOr<Comparison> CompareArms(const ArmsRequest& request) {

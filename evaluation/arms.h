@@ -24,6 +24,8 @@
 // - federated: parameters that a federation made; nothing is trained here.
 // - personalised (where the job asks for it): at each site, trained on from the federated
 //   parameters with the site's rows, and judged on the site's own test rows.
+// - private (where one is given): parameters that another job of the federation made under
+//   differential privacy, judged as that job prepares its rows; see JudgePrivate.
 // - centralized: all training rows in one place, trained as if they were one site's.
 //
 // Equal budgets: an arm meets as many patients, counted with repetition, as the job gives it. A
@@ -60,8 +62,8 @@ struct ArmsRequest {
   const std::atomic<bool>* cancelled = nullptr;  // May be null.
 };
 
-enum class ArmKind { kLocal, kFederated, kPersonalised, kCentralized };
-// "local", "federated", "personalised", "centralized".
+enum class ArmKind { kLocal, kFederated, kPersonalised, kPrivate, kCentralized };
+// "local", "federated", "personalised", "private", "centralized".
 [[nodiscard]] std::string_view NameOf(ArmKind kind);
 
 struct Arm {
@@ -96,6 +98,13 @@ struct Comparison {
   std::vector<SiteRows> sites;
   std::vector<Arm> arms;  // Every local, federated, personalised if asked for, centralized.
 };
+
+// The private arm, to be put into a comparison of the same sites and test rows. `request` has the
+// private job and its sites' datasets; federated_parameters are its model's; nothing is trained.
+// Errors as CompareArms.
+[[nodiscard]] StatusOr<Arm> JudgePrivate(const ArmsRequest& request);
+// In front of the centralized arm. INVALID_ARGUMENT: it was judged on other test rows.
+[[nodiscard]] Status AddPrivate(Arm arm, Comparison& comparison);
 
 // INVALID_ARGUMENT: no site, a repeated name, parameters that do not fit the job, a model of masks
 // (MeasuresOf has nothing). Training errors pass through, naming the arm. The same request gives

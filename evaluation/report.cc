@@ -12,6 +12,7 @@
 #include "core/bytes.h"
 #include "core/storage/file.h"
 #include "evaluation/svg.h"
+#include "jobs/privacy_spec.h"
 
 namespace chorale::evaluation {
 namespace {
@@ -211,6 +212,16 @@ SiteGrid GridOf(const Comparison& comparison, std::size_t measure) {
   return grid;
 }
 
+std::string PrivacyStatementOf(const RunRecord& run) {
+  const v1::PrivacySpec& privacy = run.spec.privacy();
+  const auto statement = jobs::StatementOf(run.spec, run.rounds.size());
+  if (!statement.ok()) return "The private model has no guarantee that could be computed.";
+  return "The private model (job " + run.job_id + ") guarantees " + privacy::ToText(*statement) +
+         "; noise multiplier " + FormatNumber(privacy.noise_multiplier(), 4) +
+         ", gradients clipped at norm " + FormatNumber(privacy.max_grad_norm(), 4) +
+         ", sample rate " + FormatNumber(privacy.sample_rate(), 4) + ".";
+}
+
 Statements StatementsOf(const v1::JobSpec& job, models::TargetKind target) {
   Statements statements;
   statements.budget =
@@ -240,6 +251,10 @@ Statements StatementsOf(const v1::JobSpec& job, models::TargetKind target) {
   switch (job.data().standardization()) {
     case v1::STANDARDIZATION_NONE:
       statements.standardization = "Numeric features are used as they are.";
+      break;
+    case v1::STANDARDIZATION_RANGE:
+      statements.standardization =
+          "Numeric features are brought from their declared ranges onto [-1, 1].";
       break;
     case v1::STANDARDIZATION_PER_SITE:
       statements.standardization =
@@ -273,6 +288,7 @@ std::string ToText(const ReportContent& content) {
     text += SiteTable(content.comparison, i) + "\n";
   }
   if (content.run) text += TrafficTable(*content.run) + "\n";
+  if (content.private_run) text += Wrap(PrivacyStatementOf(*content.private_run));
   return text + Wrap(statements.budget) + Wrap(statements.standardization) +
          Wrap(statements.intervals) + Wrap(statements.caution);
 }

@@ -24,6 +24,8 @@ struct ReportContent {
   std::string device;        // Where the other arms were trained: "cpu".
   Comparison comparison;
   std::optional<RunRecord> run;  // Without it there are no curves, traffic or round times.
+  // Of the job behind the private arm, where there is one: what its model guarantees.
+  std::optional<RunRecord> private_run = {};
 };
 
 // report.json: {"format": "chorale.report.v1", ...}, keys sorted, indented, one newline at the end.
@@ -51,6 +53,9 @@ struct Statements {
   std::string caution;          // All rows were in one place.
 };
 [[nodiscard]] Statements StatementsOf(const v1::JobSpec& job, models::TargetKind target);
+// What the model of a private job guarantees, and its noise. Every round that a site was charged
+// for counts, published or not.
+[[nodiscard]] std::string PrivacyStatementOf(const RunRecord& run);
 
 // What the count beside a site's rows is of: "positive", "events", or empty where there is none.
 [[nodiscard]] std::string_view PositivesOf(models::TargetKind target);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr Style kLocal{.mark = Mark::kCircle, .color = "#5b6470"};
 constexpr Style kFederated{.mark = Mark::kDiamond, .color = "#0b6e69"};
+constexpr Style kPrivate{.mark = Mark::kDiamond, .color = "#2f5fa8"};
 constexpr Style kPersonalised{.mark = Mark::kTriangle, .color = "#6b4fa0"};
 constexpr Style kCentralized{.mark = Mark::kSquare, .color = "#b4540a"};
 
@@ -56,6 +57,8 @@ Style StyleOf(ArmKind kind) {
       return kFederated;
     case ArmKind::kPersonalised:
       return kPersonalised;
+    case ArmKind::kPrivate:
+      return kPrivate;
     case ArmKind::kCentralized:
       return kCentralized;
   }
@@ -258,7 +261,11 @@ std::string ToHtml(const ReportContent& content) {
     html += SiteTable(content.comparison, i);
   }
   if (content.run) html += RunSection(content);
-  html += "<h2>How to read this</h2>\n<p>" + EscapeHtml(statements.budget) + "</p>\n<p>" +
+  html += "<h2>How to read this</h2>\n";
+  if (content.private_run) {
+    html += "<p>" + EscapeHtml(PrivacyStatementOf(*content.private_run)) + "</p>\n";
+  }
+  html += "<p>" + EscapeHtml(statements.budget) + "</p>\n<p>" +
           EscapeHtml(statements.standardization) + "</p>\n<p>" + EscapeHtml(statements.intervals) +
           "</p>\n<p class=\"muted\">Federated weights: <code>" + EscapeHtml(content.model_digest) +
           "</code>. Other arms trained on " + EscapeHtml(content.device) +

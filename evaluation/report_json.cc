@@ -49,7 +49,7 @@ json ArmsValue(const Comparison& comparison) {
                   {"pooled_test", ToJsonValue(arm.pooled, comparison.target)},
                   {"site_tests", json::array()}};
     if (arm.kind == ArmKind::kLocal) value["site"] = arm.site;
-    if (arm.kind != ArmKind::kFederated) {
+    if (arm.kind != ArmKind::kFederated && arm.kind != ArmKind::kPrivate) {
       value["training_seconds"] = std::chrono::duration<double>(arm.training_time).count();
     }
     for (std::size_t i = 0; i < arm.by_site.size(); ++i) {
@@ -138,6 +138,8 @@ std::string ToJson(const ReportContent& content) {
         {"standardization", statements.standardization},
         {"intervals", statements.intervals},
         {"caution", statements.caution}}}};
+  if (content.private_run)
+    report["statements"]["privacy"] = PrivacyStatementOf(*content.private_run);
   if (content.run) report["run"] = RunValue(content);
   // Names come from files; bytes that are not UTF-8 are replaced rather than thrown about.
   return report.dump(2, ' ', false, json::error_handler_t::replace) + "\n";

@@ -1,0 +1,128 @@
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <string>
+
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "jobs/job_spec.h"
+#include "jobs/masking.h"
+#include "jobs/privacy_spec.h"
+#include "privacy/accountant.h"
+#include "privacy/statement.h"
+
+namespace chorale::cli {
+namespace {
+
+struct Options {
+  std::filesystem::path file;
+  std::uint32_t sites = 4;
+  OutputFormat format = OutputFormat::kText;
+};
+
+// What a private job is going to cost, and how large its noise is, from the specification alone.
+struct Plan {
+  v1::JobSpec spec;
+  privacy::Statement statement;
+  privacy::Guarantee continuous;  // By pld, of real-valued noise of the same size.
+  std::uint64_t num_parameters = 0;
+  double grid_step = 0;
+  std::uint32_t honest = 1;  // Sites whose shares of the noise are counted on.
+};
+
+StatusOr<Plan> PlanOf(const Options& options) {
+  Plan plan;
+  CHORALE_ASSIGN_OR_RETURN(plan.spec, jobs::LoadJobFile(options.file));
+  if (!jobs::IsPrivate(plan.spec)) {
+    return InvalidArgument(options.file.string() +
+                           ": the job has no privacy section, so what leaves a site is exact");
+  }
+  CHORALE_RETURN_IF_ERROR(jobs::CalibrateNoise(plan.spec));
+  const std::uint64_t rounds = jobs::MaxRounds(plan.spec);
+  CHORALE_ASSIGN_OR_RETURN(plan.statement, jobs::StatementOf(plan.spec, rounds));
+  CHORALE_ASSIGN_OR_RETURN(
+      plan.continuous, privacy::EpsilonFor(jobs::EventOfRounds(plan.spec, rounds),
+                                           plan.spec.privacy().target_delta(),
+                                           {.accountant = privacy::AccountantKind::kPld,
+                                            .relation = jobs::RelationOf(plan.spec.privacy())}));
+  CHORALE_ASSIGN_OR_RETURN(const models::GraphPlan model, jobs::PlanOf(plan.spec));
+  plan.num_parameters = model.layout().num_parameters();
+  CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid,
+                           jobs::GridOf(plan.spec.privacy(), plan.num_parameters));
+  plan.grid_step = grid.step();
+  plan.honest =
+      jobs::HonestSites(plan.spec, jobs::GroupOf(jobs::GroupRulesOf(plan.spec), options.sites));
+  CHORALE_RETURN_IF_ERROR(jobs::NoiseShareOf(plan.spec, plan.num_parameters, plan.honest).status());
+  CHORALE_RETURN_IF_ERROR(jobs::MaskedLayout::Create(plan.spec, jobs::MaskedKind::kUpdate,
+                                                     plan.num_parameters, options.sites)
+                              .status());
+  return plan;
+}
+
+void PrintText(const Plan& plan, const Options& options, std::ostream& out) {
+  const v1::PrivacySpec& privacy = plan.spec.privacy();
+  const double sigma = privacy.noise_multiplier() * privacy.max_grad_norm();
+  out << "guarantee        " << privacy::ToText(plan.statement) << '\n'
+      << "tighter bound    epsilon " << privacy::RoundUp(plan.continuous.epsilon, 6)
+      << " by pld, if the noise were not on a grid: an approximation\n"
+      << "noise multiplier " << privacy.noise_multiplier() << '\n'
+      << "noise            standard deviation " << sigma << " on every sum of gradients, "
+      << sigma / jobs::ExpectedBatch(privacy) << " on their mean over "
+      << jobs::ExpectedBatch(privacy) << " expected patients\n"
+      << "grid             steps of " << plan.grid_step << " for " << plan.num_parameters
+      << " parameters\n";
+  if (privacy.has_distributed()) {
+    out << "noise at a site  1/" << plan.honest << " of its variance, for " << options.sites
+        << " sites: enough with " << plan.honest << " honest sites in a sum\n";
+  }
+}
+
+nlohmann::ordered_json ToJson(const Plan& plan) {
+  const v1::PrivacySpec& privacy = plan.spec.privacy();
+  return {{"epsilon", plan.statement.guarantee.epsilon},
+          {"delta", plan.statement.guarantee.delta},
+          {"order", plan.statement.guarantee.order.value_or(0)},
+          {"accountant", privacy::NameOf(plan.statement.accountant)},
+          {"privacy_unit", privacy::NameOf(plan.statement.unit)},
+          {"neighboring_relation", privacy::NameOf(plan.statement.relation)},
+          {"sampling", plan.statement.sampling},
+          {"holds_for", plan.statement.holds_for},
+          {"epsilon_continuous_pld", plan.continuous.epsilon},
+          {"noise_multiplier", privacy.noise_multiplier()},
+          {"sample_rate", privacy.sample_rate()},
+          {"max_grad_norm", privacy.max_grad_norm()},
+          {"steps", jobs::MaxRounds(plan.spec) * jobs::StepsPerRound(plan.spec)},
+          {"num_parameters", plan.num_parameters},
+          {"grid_step", plan.grid_step},
+          {"honest_sites", plan.honest}};
+}
+
+Status Run(const Options& options, const Terminal& terminal) {
+  CHORALE_ASSIGN_OR_RETURN(const Plan plan, PlanOf(options));
+  if (options.format == OutputFormat::kJson) {
+    terminal.out << ToJson(plan).dump(2) << '\n';
+  } else {
+    PrintText(plan, options, terminal.out);
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+void AddPrivacyPlan(CLI::App& group, Command& command) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* verb = group.add_subcommand(
+      "plan", "What a private job would cost every patient, and its noise: nothing is spent");
+  verb->add_option("job.yaml", options->file, "The job")->required();
+  verb->add_option("--sites", options->sites, "Sites that take part (default: 4)")
+      ->check(CLI::Range(1, 1000));
+  AddFormatOption(*verb, options->format);
+  verb->callback([options, &command] {
+    command.Choose([options, &command] { return Run(*options, command.terminal()); });
+  });
+}
+
+}  // namespace chorale::cli
