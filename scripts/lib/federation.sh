@@ -8,10 +8,11 @@
 #   open_federation NAME        a clean $out with an authority; from here on nothing is left running, however the script ends
 #   add_site NAME OPTIONS…      once for every site
 #   allow_models NAMES…         what every site's policy allows
+#   offer_privately DATASET …   where a job is private
 #   start_federation DATASET    coordinator, researcher and agents, connected
 #   train JOB [FOLDER]          any number of times
 #   stop_federation
-#   compare JOB [FOLDER]        local, federated and centralized, on every site's rows
+#   compare JOB [FOLDER [PRIVATE]]  local, federated and centralized, on every site's rows
 #
 # or, for the last four, run_jobs JOBS….
 #
@@ -33,6 +34,8 @@ pids=()
 names=()
 declare -A site_options # site → options of `chorale site dataset add`, one a line
 policy_options=()
+private_dataset=
+private_budget=()
 
 die() {
   printf '\n%s: %s\n' "$script_name" "$*" >&2
@@ -217,6 +220,9 @@ allow_models() {
   policy_options+=("$@")
 }
 
+# offer_privately DATASET MAX_EPSILON DELTA: every site offers its table under that id too, to private jobs, within a budget.
+offer_privately() { private_dataset=$1 private_budget=(--max-epsilon "$2" --delta "$3"); }
+
 connected() { # connected COUNT: that many sites are, and no more
   local listed
   listed=$(chorale coordinator sites --as "$out/researcher" --format json 2>/dev/null) || return 1
@@ -256,6 +262,12 @@ start_federation() {
     quietly chorale site dataset add --dir "$directory" --id "$dataset" --split-column split "${options[@]}"
     quietly chorale site allow --dir "$directory" --researcher researcher --dataset "$dataset" \
       --metric loss --metric accuracy "${policy_options[@]}"
+    if [[ -n $private_dataset ]]; then
+      quietly chorale site dataset add --dir "$directory" --id "$private_dataset" --split-column split "${options[@]}" \
+        "${private_budget[@]}"
+      quietly chorale site allow --dir "$directory" --researcher researcher --dataset "$private_dataset" \
+        "${policy_options[@]}"
+    fi
     quietly chorale site check --dir "$directory"
     start "$name" "$bin/chorale-site-agent" --config "$directory/site.yaml"
   done
@@ -280,11 +292,23 @@ train() {
 
 stop_federation() { stop_all || die "a process did not end in an orderly way"; }
 
-# compare JOB [FOLDER]: writes report.html and report.json into FOLDER (default: $out), where train put the model, and the
-# table onto standard output. Reads the sites' tables itself: no federation is needed any more.
+# budgets: what the sites' ledgers say is spent and left.
+budgets() {
+  local name
+  for name in "${sites[@]}"; do
+    printf '%s\n' "$name"
+    chorale site budget --dir "$out/sites/$name" | sed 's/^/  /'
+  done
+}
+
+# compare JOB [FOLDER [PRIVATE]]: writes report.html and report.json into FOLDER (default: $out), where train put the model, and the
+# table onto standard output; PRIVATE is the folder of a private job, whose model gets a row. Reads the sites' tables itself: no federation is needed any more.
 compare() {
-  local job=$1 folder=${2-$out} name
+  local job=$1 folder=${2-$out} private=${3-} name
   local -a arguments=()
+  if [[ -n $private ]]; then
+    arguments+=(--private "$private/model/model.safetensors" --private-run "$private/run.json")
+  fi
   for name in "${sites[@]}"; do arguments+=(--site "$name=$out/sites/$name/site.yaml"); done
   chorale evaluate --job "$job" --federated "$folder/model/model.safetensors" --run "$folder/run.json" \
     "${arguments[@]}" --out "$folder" 2>"$out/logs/evaluate.log" || {

@@ -1,0 +1,198 @@
+"""Private jobs between real processes: what they cost, what they may not cost, and what a kill costs."""
+
+import csv
+import json
+import unittest
+
+import numpy
+
+import federation
+from federation import CommandFailed, Federation, load_safetensors, make_job
+
+NAMES = ["east", "north", "south", "west"]
+RANGES = {"age": (30, 80), "sex": (0, 1), "trestbps": (90, 180), "chol": (100, 400), "thalach": (70, 200)}
+
+
+def private_job(count=5, privacy=None, **changes):
+    features = []
+    for feature in federation.FEATURES:
+        feature = json.loads(json.dumps(feature))
+        if "numeric" in feature:
+            low, high = RANGES[feature["column"]]
+            feature["numeric"] = {"range": {"low": low, "high": high}}
+        features.append(feature)
+    job = make_job(
+        data={"features": features, "target": {"column": "num", "positive": ["1", "2", "3", "4"]},
+              "standardization": "range"},
+        training={"optimizer": {"sgd": {"learning_rate": 0.5}}, "local_steps": 1},
+        aggregation={"fedavg": {"weighting": "uniform"}},
+        rounds={"count": count, "min_reports": 3, "deadline": "60s", "max_abandoned": 3},
+        privacy={"target_epsilon": 1.0, "target_delta": 1e-4, "sample_rate": 0.25, "max_grad_norm": 1.0,
+                 "expected_patients": 600, "distributed": {}, **(privacy or {})})
+    job.update(changes)
+    return job
+
+
+class BudgetTest(unittest.TestCase):
+    def setUp(self):
+        self.federation = Federation(NAMES)
+        self.addCleanup(self.federation.close)
+        write = self.federation.write_site_config
+
+        def with_budget(name, **changes):
+            path = write(name, **changes)
+            config = json.loads(path.read_text())
+            config["datasets"][0]["privacy"] = {"max_epsilon": 1.2, "delta": 1e-4}
+            path.write_text(json.dumps(config))
+            return path
+
+        self.federation.write_site_config = with_budget
+        self.federation.start()
+
+    def budget(self, name):
+        out = federation.run("site", "budget", "--dir", self.federation.root / name, "--format", "json")
+        return json.loads(out)["datasets"][0]
+
+    def test_a_private_job_trains_and_every_site_is_charged_for_its_steps(self):
+        job_id, shown = self.federation.train(private_job())
+
+        for record in shown["rounds"]:
+            self.assertTrue(record["published"])
+            self.assertTrue(record["secagg_session"])
+            # Neither how many rows there are, nor how the model does on them, has left a site.
+            self.assertEqual((record["num_examples"], record["metrics"]), ("0", []))
+        spec_noise = json.loads((self.federation.pull(job_id) / "manifest.json").read_text())["privacy"]
+        self.assertEqual(spec_noise["steps"], 5)
+        self.assertLessEqual(spec_noise["epsilon"], 1)
+        self.assertEqual(spec_noise["delta"], 1e-4)
+        self.assertEqual(spec_noise["privacy_unit"], "patient")
+        for name in NAMES:
+            budget = self.budget(name)
+            self.assertEqual(budget["jobs"][0]["steps_started"], 5, budget)
+            self.assertEqual(budget["jobs"][0]["steps_reserved"], 6, budget)  # One spare round.
+            self.assertLess(0, budget["epsilon_spent"])
+            self.assertLessEqual(budget["epsilon_spent"], 1)
+        text = federation.run("job", "show", job_id, "--as", self.federation.researcher)
+        self.assertIn("per patient, neighbours by add-remove, sampling poisson, accountant rdp", text)
+
+    def test_a_job_beyond_the_budget_is_refused_before_anything_is_computed(self):
+        self.federation.train(private_job())
+        spent = {name: self.budget(name)["epsilon_spent"] for name in NAMES}
+
+        job_id = self.federation.submit(private_job(name="once-more"))
+        shown = self.federation.wait_job(job_id)
+
+        self.assertEqual(shown["job"]["state"], "JOB_STATE_FAILED")
+        self.assertIn("BUDGET_EXCEEDED", json.dumps(shown))
+        for name in NAMES:
+            self.assertEqual(self.budget(name)["epsilon_spent"], spent[name])
+            # The site's own log tells the noise that would fit.
+            self.assertIn("noise_multiplier", self.federation.agents[name].text())
+
+    def test_a_job_without_privacy_is_refused(self):
+        job_id = self.federation.submit(make_job())
+        shown = self.federation.wait_job(job_id)
+
+        self.assertEqual(shown["job"]["state"], "JOB_STATE_FAILED")
+        self.assertIn("PRIVACY_REQUIRED", json.dumps(shown))
+
+    def test_a_site_that_is_killed_keeps_what_was_charged_and_takes_part_again(self):
+        job_id = self.federation.submit(private_job(count=40, privacy={"target_epsilon": 1.1}))
+        for number in (3, 9, 15):
+            self.federation.coordinator.wait_for("round.published", round=number)
+            self.federation.agents["west"].kill()
+            before = self.budget("west")["jobs"][0]["steps_started"]
+            self.federation.start_agent("west").wait_for("session.connected")
+            self.assertGreaterEqual(self.budget("west")["jobs"][0]["steps_started"], before)
+        shown = self.federation.wait_job(job_id)
+
+        self.assertEqual(shown["job"]["state"], "JOB_STATE_COMPLETED", shown["job"]["reason"])
+        reported = sum(federation.states(r).get("west") == "SITE_STATE_REPORTED" for r in shown["rounds"])
+        self.assertGreater(reported, 10)
+        # Every report that counted was charged for; a kill may have cost more, never less.
+        self.assertGreaterEqual(self.budget("west")["jobs"][0]["steps_started"], reported)
+        for name in NAMES:
+            self.assertLessEqual(self.budget(name)["epsilon_spent"], 1.1)
+
+
+class PlacesOfNoiseTest(unittest.TestCase):
+    """Without a budget: no ledger, but the noise all the same."""
+
+    def setUp(self):
+        self.federation = Federation(NAMES).start()
+        self.addCleanup(self.federation.close)
+
+    def values(self, job):
+        job_id, _ = self.federation.train(job)
+        tensors = load_safetensors(self.federation.pull(job_id) / "model.safetensors")
+        return [float(v) for name in sorted(tensors) for v in tensors[name].ravel()]
+
+    def test_the_same_job_gives_other_noise_each_time(self):
+        self.assertNotEqual(self.values(private_job()), self.values(private_job()))
+
+    def test_all_the_noise_at_every_site_holds_without_the_others(self):
+        job = private_job(count=3, training={"optimizer": {"adam": {"learning_rate": 0.05}}, "local_steps": 20})
+        del job["privacy"]["distributed"]
+        job["privacy"]["local"] = {}
+        job["privacy"]["expected_patients"] = 150
+        self.assertTrue(all(abs(v) < 10 for v in self.values(job)))
+
+    def test_both_encodings_and_both_clippings_train(self):
+        for privacy in ({"encoding": "fast"}, {"encoding": "fast", "grad_sample_mode": "bk", "clipping": "per_layer"},
+                        {"clipping": "automatic", "privacy_unit": "record"}):
+            self.assertTrue(self.values(private_job(count=2, privacy=privacy)))
+
+    def test_a_step_is_that_of_the_clipped_gradients_of_all_patients(self):
+        # So large an epsilon leaves so little noise that the sum itself shows.
+        privacy = {"target_epsilon": 900, "sample_rate": 1, "max_grad_norm": 0.8}
+        rate, patients = 0.5, 600
+
+        def tensors(learning_rate):
+            job = private_job(count=1, privacy=privacy)
+            job["training"]["optimizer"] = {"sgd": {"learning_rate": learning_rate}}
+            job_id, _ = self.federation.train(job)
+            model = self.federation.pull(job_id)
+            noise = json.loads((model / "manifest.json").read_text())["privacy"]["noise_multiplier"]
+            values = load_safetensors(model / "model.safetensors")
+            flat = {name: value.ravel().astype(float) for name, value in values.items()}
+            weight = next(v for name, v in flat.items() if name.endswith("weight"))
+            bias = next(v for name, v in flat.items() if name.endswith("bias"))
+            return numpy.append(weight, bias), noise
+
+        start, _ = tensors(1e-12)
+        after, noise = tensors(rate)
+        total = numpy.zeros_like(start)
+        for path in self.federation.csv_files:
+            with open(path, newline="") as file:
+                for row in csv.DictReader(file):
+                    if row["split"] == "train":
+                        total += self.clipped_gradient(row, start, privacy["max_grad_norm"])
+        expected = start - rate * total / patients
+        # Four shares of a half each; and each patient is clipped a little below the bound.
+        deviation = noise * privacy["max_grad_norm"] * 2 ** 0.5
+        tolerance = rate / patients * (8 * deviation + 0.001 * 600)
+        numpy.testing.assert_allclose(after, expected, rtol=0, atol=tolerance)
+        self.assertGreater(numpy.abs(expected - start).max(), 20 * tolerance)
+
+    def clipped_gradient(self, row, parameters, bound):
+        x = []
+        for feature in federation.FEATURES:
+            value = row[feature["column"]]
+            if "categorical" in feature:
+                x += [float(float(value) == float(level)) for level in feature["categorical"]["levels"][1:]]
+            else:
+                low, high = RANGES[feature["column"]]
+                x.append(2 * (min(max(float(value), low), high) - low) / (high - low) - 1)
+        x = numpy.array(x + [1.0])
+        gradient = (1 / (1 + numpy.exp(-x @ parameters)) - (float(row["num"]) > 0)) * x
+        return gradient * min(1, bound / numpy.linalg.norm(gradient))
+
+    def test_a_private_job_that_asks_for_a_metric_is_refused_at_once(self):
+        job = private_job()
+        job["training"]["metrics"] = [{"kind": "loss", "split": "train"}]
+        with self.assertRaisesRegex(CommandFailed, "computed from rows"):
+            self.federation.submit(job)
+
+
+if __name__ == "__main__":
+    unittest.main()
