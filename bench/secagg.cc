@@ -230,6 +230,8 @@ Status Run(const std::vector<std::string>& arguments) {
   add_all(masking);
   CHORALE_ASSIGN_OR_RETURN(const auto unmasking, MeasureUnmasking(options.is_quick));
   add_all(unmasking);
+  CHORALE_ASSIGN_OR_RETURN(const auto memory, MeasureMemory());
+  add_all(memory);
   return WriteJson(options, result.dump(2));
 }
 

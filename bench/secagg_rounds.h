@@ -14,4 +14,8 @@ namespace chorale::bench {
 // Bonawitz et al. (CCS 2017, figure 8) and for n = 100. Prints each row as it comes.
 [[nodiscard]] StatusOr<nlohmann::ordered_json> MeasureUnmasking(bool is_quick);
 
+// Memory beyond the vector itself that a member's masks take, and that taking as many off a sum of
+// arriving vectors does, against the vector: both work in place, piece by piece. n = 100.
+[[nodiscard]] StatusOr<nlohmann::ordered_json> MeasureMemory();
+
 }  // namespace chorale::bench
