@@ -81,7 +81,7 @@ double SumOfSquares(std::span<const float> values) {
     for (std::size_t i = 0; i < block.size(); ++i) part += block[i] * block[i];
     sum += double{part};
   }
-  if (std::isfinite(sum)) return sum;
+  if (std::isfinite(sum) && sum >= kLeastSquareSum) return sum;
   sum = 0;
   for (const float value : values) sum += double{value} * double{value};
   return sum;

@@ -32,7 +32,12 @@ class ClippingRule {
   double max_grad_norm_;
 };
 
-// Sum of squares, to about single precision; beyond its range in double. NaN and infinity stay.
+// A sum of squares below this may, in single precision, have lost some that count: those of a
+// vector's outputs, say, which are multiplied with large inputs' later.
+inline constexpr double kLeastSquareSum = 0x1p-60;
+
+// Sum of squares, to about single precision; beyond its range, either way, in double. NaN and
+// infinity stay.
 [[nodiscard]] double SumOfSquares(std::span<const float> values);
 [[nodiscard]] double SumOfSquares(std::span<const double> values);
 

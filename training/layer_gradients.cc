@@ -83,8 +83,12 @@ Tensor GhostSquares(const Tensor& a, const Tensor& b, bool has_bias) {
   if (has_bias) of_inputs.add_(1);
   const Tensor of_outputs = at::bmm(b, b.transpose(1, 2));
   const Tensor squares = (of_inputs * of_outputs).sum(at::IntArrayRef({1, 2}));
-  const Tensor lengths = (of_inputs.diagonal(0, 1, 2) * of_outputs.diagonal(0, 1, 2)).sqrt().sum(1);
-  const Tensor is_lost = squares < lengths.square() * kMinShare;
+  const Tensor inputs_each = of_inputs.diagonal(0, 1, 2);
+  const Tensor outputs_each = of_outputs.diagonal(0, 1, 2);
+  const Tensor lengths = (inputs_each * outputs_each).sqrt().sum(1);
+  const Tensor is_lost = (squares < lengths.square() * kMinShare)
+                             .logical_or(inputs_each.amax(1) < kLeastSquareSum)
+                             .logical_or(outputs_each.amax(1) < kLeastSquareSum);
   if (is_lost.any().item<bool>()) {
     const Tensor lost = is_lost.nonzero().view(-1);
     const Tensor lost_outputs = b.index_select(0, lost);
@@ -125,9 +129,14 @@ class AffineGradient final : public LayerGradient {
     formed_.AddSum(factors, record_.first_out, parts);
     for (const auto& [group, a, b] : ghosts_) {
       const Tensor each = Of(factors, *group).view({-1, 1, 1});
-      // The narrower side is multiplied with the factors.
-      const bool scales_inputs = a.size(2) < b.size(2);
-      const Tensor scaled = (scales_inputs ? a : b) * each;
+      // The narrower side is multiplied with the factors, unless that is too much for it: factors
+      // of automatic clipping can be above 1.
+      bool scales_inputs = a.size(2) < b.size(2);
+      Tensor scaled = (scales_inputs ? a : b) * each;
+      if (!at::isfinite(scaled).all().item<bool>()) {
+        scales_inputs = !scales_inputs;
+        scaled = (scales_inputs ? a : b) * each;
+      }
       const Tensor flat_a = (scales_inputs ? scaled : a).reshape({-1, a.size(2)});
       const Tensor flat_b = (scales_inputs ? b : scaled).reshape({-1, b.size(2)});
       parts.push_back({record_.weight, record_.first_out, at::mm(flat_b.t(), flat_a), {}});
