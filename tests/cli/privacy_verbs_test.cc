@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -166,6 +168,52 @@ TEST_F(PrivacyVerbsTest, SaysWhatAnAccountantCannotDo) {
                      "--delta", "1e-30"},
                     ExitCode::kInvalid),
               HasSubstr("delta must be at least 1e-14"));
+}
+
+constexpr char kPrivateJob[] = R"(
+name: trial
+dataset: heart
+data:
+  features:
+    - {column: age, numeric: {range: {low: 20, high: 90}}}
+  target: {column: num, positive: ["1"]}
+  standardization: range
+model: {logistic_regression: {}}
+training: {optimizer: {sgd: {learning_rate: 0.5}}, local_steps: 1}
+rounds: {count: 100, min_reports: 3, deadline: 60s}
+aggregation: {fedavg: {weighting: uniform}}
+privacy:
+  target_epsilon: 1
+  target_delta: 1e-4
+  sample_rate: 0.25
+  max_grad_norm: 1
+  expected_patients: 486
+  distributed: {}
+)";
+
+TEST_F(PrivacyVerbsTest, PlansWhatAJobWouldCostAndSpendsNothing) {
+  const std::filesystem::path file = directory_.path() / "job.yaml";
+  std::ofstream(file) << kPrivateJob;
+
+  const nlohmann::json plan = Json({"plan", file.string(), "--sites", "4"});
+
+  EXPECT_LE(plan["epsilon"], 1);
+  EXPECT_GT(plan["epsilon"], 1 - 1e-3);
+  EXPECT_LT(plan["epsilon_continuous_pld"], plan["epsilon"]);
+  EXPECT_EQ(plan["steps"], 105);  // Five of them spare.
+  EXPECT_EQ(plan["honest_sites"], 2);
+  EXPECT_NEAR(plan["noise_multiplier"], 9.139, 1e-3);
+  EXPECT_THAT(MustRun({"privacy", "plan", file.string()}),
+              HasSubstr("epsilon 1 at delta 0.0001 per patient, neighbours by add-remove, sampling "
+                        "poisson, accountant rdp, for 105 steps over the consortium's patients"));
+}
+
+TEST_F(PrivacyVerbsTest, PlansNothingForAJobWithoutPrivacy) {
+  const std::filesystem::path file = directory_.path() / "job.yaml";
+  const std::string text(kPrivateJob);
+  std::ofstream(file) << text.substr(0, text.find("privacy:"));
+  EXPECT_THAT(Error({"plan", file.string()}, ExitCode::kInvalid),
+              HasSubstr("has no privacy section"));
 }
 
 }  // namespace

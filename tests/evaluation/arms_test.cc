@@ -318,6 +318,42 @@ TEST_F(ArmsTest, ThePersonalisedArmTrainsOnAtEverySiteAndIsJudgedThere) {
   EXPECT_EQ(trainer_.predicted[8].first, 3);
 }
 
+TEST_F(ArmsTest, APrivateModelIsJudgedAsItsOwnJobPreparesRowsBesideTheOthers) {
+  Comparison comparison = Compare().value();
+  v1::JobSpec private_job = job_;
+  private_job.mutable_data()->set_standardization(v1::STANDARDIZATION_RANGE);
+  v1::NumericFeature& x = *private_job.mutable_data()->mutable_features(0)->mutable_numeric();
+  x.mutable_range()->set_high(8);
+  private_job.mutable_training()->set_local_steps(1);
+  std::vector<data::Dataset> datasets;
+  datasets.push_back(MakeDataset(private_job.data(), "0,0,train\n2,0,test\n6,1,test\n"));
+  datasets.push_back(MakeDataset(private_job.data(), "10,1,train\n12,1,test\n"));
+  const std::vector<Site> sites = {{.name = "north", .dataset = &datasets[0]},
+                                   {.name = "south", .dataset = &datasets[1]}};
+  const ParameterVector parameters = {9, 9};
+  const std::size_t trained = trainer_.calls.size();
+
+  StatusOr<Arm> arm = JudgePrivate({.job = private_job,
+                                    .sites = sites,
+                                    .federated_parameters = parameters,
+                                    .trainer = trainer_,
+                                    .published_rounds = 40});
+
+  ASSERT_TRUE(arm.ok()) << arm.status();
+  EXPECT_EQ(trainer_.calls.size(), trained);
+  EXPECT_EQ(trainer_.predicted[8].first, 9);
+  EXPECT_THAT(trainer_.predicted[8].second, ElementsAre(-0.5, 0.5));
+  EXPECT_THAT(trainer_.predicted[9].second, ElementsAre(1));  // 12 is beyond the range.
+  EXPECT_EQ(arm->optimizer_steps, 40u);
+  ASSERT_TRUE(AddPrivate(*arm, comparison).ok());
+  ASSERT_EQ(comparison.arms.size(), 5u);
+  EXPECT_EQ(LabelOf(comparison.arms[3]), "private");
+  EXPECT_EQ(comparison.arms[4].kind, ArmKind::kCentralized);
+
+  arm->pooled.num_rows = 2;
+  EXPECT_THAT(MessageOf(AddPrivate(*arm, comparison)), HasSubstr("other test rows"));
+}
+
 TEST_F(ArmsTest, ANewtonJobIsSolvedInEveryArmAndTrainedInNone) {
   job_.clear_training();
   job_.mutable_newton()->set_l2_penalty(1);
