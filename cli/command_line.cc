@@ -64,6 +64,7 @@ void AddVerbs(CLI::App& program, Command& command) {
   AddModelShow(model, command);
 
   CLI::App& privacy = AddGroup(program, "privacy", "What training costs patients: epsilon, delta");
+  AddPrivacyAudit(privacy, command);
   AddPrivacyEpsilon(privacy, command);
   AddPrivacyNoise(privacy, command);
   AddPrivacyPlan(privacy, command);

@@ -36,6 +36,7 @@ void AddJobCancel(CLI::App& group, Command& command);
 void AddModelPull(CLI::App& group, Command& command);
 
 // chorale privacy …: what training on patients' data costs them, computed on this machine.
+void AddPrivacyAudit(CLI::App& group, Command& command);
 void AddPrivacyEpsilon(CLI::App& group, Command& command);
 void AddPrivacyNoise(CLI::App& group, Command& command);
 void AddPrivacyPlan(CLI::App& group, Command& command);
