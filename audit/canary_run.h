@@ -36,6 +36,8 @@ struct CanaryRunRequest {
 struct Evidence {
   privacy::Statement claimed;  // Of the rounds that were run.
   std::vector<privacy::AuditTest> tests;
+  // The same at the delta of the bound, which is at most 0.01 over the number of canaries.
+  privacy::Statement compared;
   privacy::EpsilonBound lower_bound;  // With confidence 1 - significance.
   std::uint64_t num_steps = 0;
   std::uint32_t honest_sites = 1;  // Whose sums were added up.

@@ -1,0 +1,113 @@
+#include "audit/canary_run.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/valid_job.h"
+#include "training/torch_trainer.h"
+
+namespace chorale::audit {
+namespace {
+
+// So small that chance alone makes no test fail in a lifetime of runs.
+constexpr double kSignificance = 1e-9;
+
+class CanaryRunTest : public testing::Test {
+ protected:
+  CanaryRunTest() { spec_.mutable_privacy()->set_noise_multiplier(1); }
+  StatusOr<Evidence> Run(std::uint64_t num_canaries = 400) {
+    return RunCanaries({.spec = spec_,
+                        .num_canaries = num_canaries,
+                        .num_sites = 4,
+                        .num_rounds = 5,
+                        .trainer = *trainer_,
+                        .significance = kSignificance,
+                        .cancelled = cancelled_});
+  }
+
+  v1::JobSpec spec_ = support::PrivateJob();
+  std::unique_ptr<training::LocalTrainer> trainer_ =
+      training::MakeTorchTrainer({.device = "cpu", .threads = 1}).value();
+  std::atomic<bool> cancelled_ = false;
+};
+
+TEST_F(CanaryRunTest, WhatAgentsRunPassesWithEveryEncodingAndClipping) {
+  for (const v1::GridEncoding encoding : {v1::GRID_ENCODING_VERIFIED, v1::GRID_ENCODING_FAST}) {
+    for (const v1::Clipping clipping :
+         {v1::CLIPPING_FLAT, v1::CLIPPING_PER_LAYER, v1::CLIPPING_AUTOMATIC}) {
+      spec_.mutable_privacy()->set_encoding(encoding);
+      spec_.mutable_privacy()->set_clipping(clipping);
+      const Evidence evidence = Run().value();
+      EXPECT_EQ(evidence.num_steps, 5u);
+      EXPECT_EQ(evidence.honest_sites, 2u);
+      EXPECT_LT(evidence.lower_bound.epsilon, evidence.compared.guarantee.epsilon);
+      EXPECT_EQ(evidence.tests.size(), 7u);
+      for (const privacy::AuditTest& test : evidence.tests) {
+        EXPECT_TRUE(HasPassed(test, evidence, kSignificance)) << test.name << " " << test.measured;
+      }
+      // The canaries were there: a patient more moved the sum by about the bound.
+      EXPECT_GT(evidence.tests.back().measured, 0.98);
+    }
+  }
+}
+
+TEST_F(CanaryRunTest, NoiseAtEverySiteHasManyStepsARound) {
+  spec_.mutable_privacy()->mutable_local();
+  spec_.mutable_training()->set_local_steps(3);
+  const Evidence evidence = Run().value();
+  EXPECT_EQ(evidence.num_steps, 15u);
+  EXPECT_EQ(evidence.honest_sites, 1u);
+  EXPECT_TRUE(HasPassed(evidence, kSignificance));
+}
+
+// A trainer that clips to a quarter more, as a bug in it would.
+class LooseTrainer final : public training::LocalTrainer {
+ public:
+  explicit LooseTrainer(training::LocalTrainer& trainer) : trainer_(trainer) {}
+  StatusOr<training::TrainResult> Train(const training::TrainRequest& request) override {
+    return trainer_.Train(request);
+  }
+  StatusOr<std::vector<float>> Predict(const models::GraphPlan& plan,
+                                       std::span<const float> parameters,
+                                       const data::Examples& examples) override {
+    return trainer_.Predict(plan, parameters, examples);
+  }
+  StatusOr<training::EvaluationResult> Evaluate(const models::GraphPlan& plan,
+                                                std::span<const float> parameters,
+                                                const data::Examples& examples,
+                                                const std::atomic<bool>* cancelled) override {
+    return trainer_.Evaluate(plan, parameters, examples, cancelled);
+  }
+  std::string device() const override { return trainer_.device(); }
+  StatusOr<training::ClippedSum> SumClippedGradients(
+      const training::ClippedSumRequest& request) override {
+    training::ClippedSumRequest loose = request;
+    loose.max_grad_norm *= 1.25;
+    return trainer_.SumClippedGradients(loose);
+  }
+
+ private:
+  training::LocalTrainer& trainer_;
+};
+
+TEST_F(CanaryRunTest, ATrainerThatClipsTooLittleIsFoundOrHasNoEffect) {
+  const std::unique_ptr<training::LocalTrainer> right = std::move(trainer_);
+  trainer_ = std::make_unique<LooseTrainer>(*right);
+  // Every patient's vector is checked again in integers.
+  EXPECT_TRUE(HasPassed(Run().value(), kSignificance));
+  // Nobody checks again.
+  spec_.mutable_privacy()->set_encoding(v1::GRID_ENCODING_FAST);
+  const Evidence evidence = Run().value();
+  EXPECT_FALSE(HasPassed(evidence, kSignificance));
+  EXPECT_EQ(evidence.tests.back().name, "replayed_sensitivity");
+  EXPECT_NEAR(evidence.tests.back().measured, 1.25, 0.02);
+}
+
+TEST_F(CanaryRunTest, RefusesJobsWithoutPrivacyAndTooFewCanaries) {
+  EXPECT_EQ(Run(10).status().code(), StatusCode::kInvalidArgument);
+  spec_.clear_privacy();
+  EXPECT_EQ(Run().status().code(), StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace chorale::audit
