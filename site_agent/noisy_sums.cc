@@ -82,8 +82,12 @@ StatusOr<std::vector<std::int64_t>> NoisySums::Sum(std::uint64_t step,
                            key_.Open({.step = step, .purpose = "gradient"}));
   noise_.Draw(std::move(stream), noisy, setup_.num_threads);
   CHORALE_ASSIGN_OR_RETURN(training::ClippedSumRequest request, RequestFor(step, parameters));
+  // Modulo 2^64, as in the ring that sums are masked in.
   const auto add = [&noisy](std::span<const std::int64_t> sum) {
-    for (std::size_t i = 0; i < noisy.size(); ++i) noisy[i] += sum[i];
+    for (std::size_t i = 0; i < noisy.size(); ++i) {
+      noisy[i] = static_cast<std::int64_t>(static_cast<std::uint64_t>(noisy[i]) +
+                                           static_cast<std::uint64_t>(sum[i]));
+    }
   };
   if (jobs::EncodingOf(setup_.spec.privacy()) == privacy::GridEncoding::kFast) {
     CHORALE_ASSIGN_OR_RETURN(const training::ClippedSum clipped,
