@@ -299,6 +299,10 @@ Status CheckSameJob(const RunRecord& run, const v1::JobSpec& job) {
   v1::JobSpec given = job;
   if (ran.has_initial_model()) ran.mutable_initial_model()->clear_weights();
   if (given.has_initial_model()) given.mutable_initial_model()->clear_weights();
+  // And filled in the noise.
+  if (ran.has_privacy() && given.privacy().noise_multiplier() == 0) {
+    ran.mutable_privacy()->clear_noise_multiplier();
+  }
   if (google::protobuf::util::MessageDifferencer::Equals(ran, given)) return OkStatus();
   return InvalidArgument(
       "the run record is of job " + run.job_id +

@@ -42,7 +42,7 @@ struct ReportContent {
                                  const std::filesystem::path& directory);
 
 // INVALID_ARGUMENT when the run is of another specification than `job`. The description of initial
-// weights, which the tool fills in, does not count.
+// weights and the noise of a private job, which the tool fills in, do not count.
 [[nodiscard]] Status CheckSameJob(const RunRecord& run, const v1::JobSpec& job);
 
 // Sentences that every form of the report carries.

@@ -259,6 +259,17 @@ TEST(ReportTest, InitialWeightsThatTheToolDescribedMakeNoOtherJob) {
   EXPECT_FALSE(CheckSameJob(run, job).ok());
 }
 
+TEST(ReportTest, NoiseThatTheToolFilledInMakesNoOtherJob) {
+  RunRecord run = *MakeContent().run;
+  v1::JobSpec job = MakeContent().job;
+  job.mutable_privacy()->set_target_epsilon(1);
+  run.spec = job;
+  run.spec.mutable_privacy()->set_noise_multiplier(4);
+  EXPECT_TRUE(CheckSameJob(run, job).ok());
+  job.mutable_privacy()->set_noise_multiplier(3);
+  EXPECT_FALSE(CheckSameJob(run, job).ok());
+}
+
 TEST(ReportTest, StatesWhoseMomentsEachArmUses) {
   v1::JobSpec job = MakeContent().job;
   EXPECT_THAT(StatementsOf(job, models::TargetKind::kBinary).standardization,
