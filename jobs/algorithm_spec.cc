@@ -215,4 +215,21 @@ v1::NewtonSpec WithDefaults(v1::NewtonSpec newton) {
   return newton;
 }
 
+v1::Weighting WeightingOf(const v1::AggregationSpec& aggregation) {
+  switch (aggregation.rule_case()) {
+    case v1::AggregationSpec::kFedavg:
+      return aggregation.fedavg().weighting();
+    case v1::AggregationSpec::kFedavgm:
+      return aggregation.fedavgm().weighting();
+    case v1::AggregationSpec::kFedadam:
+      return aggregation.fedadam().weighting();
+    case v1::AggregationSpec::kFedyogi:
+      return aggregation.fedyogi().weighting();
+    case v1::AggregationSpec::kFedadagrad:
+      return aggregation.fedadagrad().weighting();
+    default:
+      return v1::WEIGHTING_UNIFORM;
+  }
+}
+
 }  // namespace chorale::jobs

@@ -14,4 +14,7 @@ namespace chorale::jobs {
 // INVALID_ARGUMENT: a bound of jobs.proto broken, or rounds that newton cannot have.
 [[nodiscard]] Status ValidateNewton(const v1::NewtonSpec& newton, const v1::RoundsSpec& rounds);
 
+// How updates are weighted in the mean that the rule takes; uniform for rules that take none.
+[[nodiscard]] v1::Weighting WeightingOf(const v1::AggregationSpec& aggregation);
+
 }  // namespace chorale::jobs

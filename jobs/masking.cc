@@ -12,6 +12,7 @@
 #include "core/config/yaml.h"
 #include "core/parameters.h"
 #include "data/preparation.h"
+#include "jobs/algorithm_spec.h"
 #include "jobs/privacy_spec.h"
 #include "secagg/exact_sum.h"
 #include "secagg/refusal.h"
@@ -55,23 +56,6 @@ std::optional<std::string> RuleOfSingleUpdates(const v1::AggregationSpec& aggreg
       return "norm_bound";
     default:
       return std::nullopt;
-  }
-}
-
-v1::Weighting WeightingOf(const v1::AggregationSpec& aggregation) {
-  switch (aggregation.rule_case()) {
-    case v1::AggregationSpec::kFedavg:
-      return aggregation.fedavg().weighting();
-    case v1::AggregationSpec::kFedavgm:
-      return aggregation.fedavgm().weighting();
-    case v1::AggregationSpec::kFedadam:
-      return aggregation.fedadam().weighting();
-    case v1::AggregationSpec::kFedyogi:
-      return aggregation.fedyogi().weighting();
-    case v1::AggregationSpec::kFedadagrad:
-      return aggregation.fedadagrad().weighting();
-    default:
-      return v1::WEIGHTING_UNIFORM;
   }
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/config/yaml.h"
+#include "jobs/algorithm_spec.h"
 #include "jobs/masking.h"
 #include "privacy/calibration.h"
 #include "training/clipped_sum.h"
@@ -150,29 +151,13 @@ Status CheckTraining(const v1::JobSpec& spec) {
                 "reports a sum of gradients and nothing else");
 }
 
-bool HasUniformWeights(const v1::AggregationSpec& aggregation) {
-  switch (aggregation.rule_case()) {
-    case v1::AggregationSpec::kFedavg:
-      return aggregation.fedavg().weighting() == v1::WEIGHTING_UNIFORM;
-    case v1::AggregationSpec::kFedavgm:
-      return aggregation.fedavgm().weighting() == v1::WEIGHTING_UNIFORM;
-    case v1::AggregationSpec::kFedadam:
-      return aggregation.fedadam().weighting() == v1::WEIGHTING_UNIFORM;
-    case v1::AggregationSpec::kFedyogi:
-      return aggregation.fedyogi().weighting() == v1::WEIGHTING_UNIFORM;
-    case v1::AggregationSpec::kFedadagrad:
-      return aggregation.fedadagrad().weighting() == v1::WEIGHTING_UNIFORM;
-    default:
-      return false;
-  }
-}
-
 Status CheckRest(const v1::JobSpec& spec) {
   if (!IsMasked(spec)) {
     return config::FieldError("secure_aggregation",
                               "must be masking in a private job: noise and masks go together");
   }
-  if (!HasUniformWeights(spec.aggregation())) {
+  // Rules that take no mean look at single updates, which masking refuses.
+  if (WeightingOf(spec.aggregation()) != v1::WEIGHTING_UNIFORM) {
     return config::FieldError(
         "aggregation",
         "must be fedavg or an optimizer at the server, with weighting: "
