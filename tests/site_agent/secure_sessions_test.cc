@@ -184,6 +184,13 @@ class SecureSessionsTest : public testing::Test {
   std::vector<std::unique_ptr<SecureSessions>> sessions_;
 };
 
+TEST_F(SecureSessionsTest, ASiteCountsOnAsManyColludersAsItsOwnPolicySays) {
+  EXPECT_EQ(sessions_[0]->ExpectedColluders(4), secagg::DefaultColluders(4));
+  policy_.colluders = 7;
+  const auto wary = MakeSessions(*identities_[0], "wary");
+  EXPECT_EQ(wary->ExpectedColluders(4), 7u);
+}
+
 TEST_F(SecureSessionsTest, ThreeSitesMaskARoundAndTheSumComesOut) {
   secagg::ServerSession server = MakeServer(Roster());
   SetUpSession(server);
@@ -193,6 +200,7 @@ TEST_F(SecureSessionsTest, ThreeSitesMaskARoundAndTheSumComesOut) {
   Bytes sum(kVectorBytes);
   for (std::size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(sessions_[i]->GroupOf(owner_)->num_members, 3u);
+    EXPECT_EQ(sessions_[i]->GroupOf(owner_)->colluders, 1u);
     const auto mask = sessions_[i]->StartRound(owner_, {start, {1}, {2}}, {3}, kVectorBytes);
     ASSERT_TRUE(mask.ok()) << mask.status();
     Bytes vector(kVectorBytes);
