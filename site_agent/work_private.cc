@@ -3,8 +3,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/bytes.h"
 #include "core/crypto/digest.h"
+#include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "site_agent/noisy_sums.h"
 #include "site_agent/work.h"
@@ -12,9 +12,14 @@
 namespace chorale::site_agent {
 namespace {
 
-// What is computed, for the ledger: the same task with other content is not the same step.
-crypto::Digest ContentOf(const v1::Task& task) {
-  return crypto::Sha256(AsBytes(task.SerializeAsString()));
+// What a round computes, for the ledger: the same task about another round or model is another
+// step.
+crypto::Digest ContentOf(const jobs::VerifiedJob& job, const CheckedTask& task) {
+  crypto::Sha256Hasher hasher;
+  hasher.Update(jobs::DigestOf(
+      {.job = job.spec_digest, .kind = jobs::MaskedKind::kUpdate, .round = task.round}));
+  hasher.Update(task.model->digest);
+  return std::move(hasher).Finish();
 }
 
 }  // namespace
@@ -33,7 +38,7 @@ WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
   const JobId job_id(admitted.message.job_id());
   StatusOr<std::shared_ptr<const PrivacyCharge>> charge =
       parts_.accounts->Charge({admitted.job, job_id, admitted.config}, admitted.terms.task_id(),
-                              ContentOf(admitted.message));
+                              ContentOf(admitted.job, admitted.task));
   if (!charge.ok()) {
     Refusal refusal = refuse(CodeOfAccounts(charge.status()), charge.status());
     refusal.subject = admitted.config.id();
