@@ -1,8 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
-#include <csignal>
-#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -11,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "cli/exit_code.h"
+#include "cli/torch_program.h"
 #include "core/bytes.h"
 #include "evaluation/arms.h"
 #include "evaluation/inputs.h"
@@ -44,10 +42,6 @@ struct Options {
   std::string device = "auto";
   int threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 1024u));
 };
-
-// Set by Ctrl-C, looked at between steps of training. A signal handler can reach nothing but a
-// global.
-std::atomic<bool> interrupted = false;
 
 void DeclareOptions(CLI::App& app, Options& options) {
   app.add_option("--job", options.job, "The job.yaml that the model was trained with")->required();
@@ -154,7 +148,7 @@ std::vector<evaluation::Site> SitesOf(const std::vector<std::string>& names,
 }
 
 Status AddPrivateArm(const Inputs& inputs, training::LocalTrainer& trainer,
-                     evaluation::Comparison& comparison) {
+                     const std::atomic<bool>& interrupted, evaluation::Comparison& comparison) {
   if (!inputs.private_inputs) return OkStatus();
   const auto& [model, run, datasets] = *inputs.private_inputs;
   const std::vector<evaluation::Site> sites = SitesOf(inputs.names, datasets);
@@ -168,7 +162,7 @@ Status AddPrivateArm(const Inputs& inputs, training::LocalTrainer& trainer,
   return evaluation::AddPrivate(std::move(arm), comparison);
 }
 
-Status Evaluate(const Options& options) {
+Status Evaluate(const Options& options, const std::atomic<bool>& interrupted) {
   CHORALE_ASSIGN_OR_RETURN(Inputs inputs, ReadInputs(options));
   CHORALE_ASSIGN_OR_RETURN(
       const std::unique_ptr<training::LocalTrainer> trainer,
@@ -187,7 +181,7 @@ Status Evaluate(const Options& options) {
            .initial_parameters = inputs.initial,
            .on_arm = [](std::string_view arm) { std::cerr << "evaluating: " << arm << "\n"; },
            .cancelled = &interrupted}));
-  CHORALE_RETURN_IF_ERROR(AddPrivateArm(inputs, *trainer, comparison));
+  CHORALE_RETURN_IF_ERROR(AddPrivateArm(inputs, *trainer, interrupted, comparison));
   std::optional<evaluation::RunRecord> private_run;
   if (inputs.private_inputs) private_run = std::move(inputs.private_inputs->run);
   const evaluation::ReportContent content{.job = std::move(inputs.job),
@@ -209,38 +203,19 @@ Status Evaluate(const Options& options) {
   return OkStatus();
 }
 
-ExitCode Main(int argc, char** argv) {
-  CLI::App app(kDescription, "chorale-evaluate");
-  app.footer(kFooter);
-  app.set_version_flag("--version", std::string("chorale-evaluate ") + CHORALE_VERSION);
-  Options options;
-  DeclareOptions(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? ExitCode::kOk : ExitCode::kUsage;
-  }
-  std::signal(SIGINT, [](int) { interrupted = true; });
-  std::signal(SIGTERM, [](int) { interrupted = true; });
-  const Status status = Evaluate(options);
-  if (interrupted) {
-    std::cerr << "chorale-evaluate: interrupted\n";
-    return ExitCode::kInterrupted;
-  }
-  if (!status.ok()) std::cerr << "chorale-evaluate: " << MessageOf(status) << "\n";
-  return ExitCodeFor(status);
-}
-
 }  // namespace
 }  // namespace chorale::cli
 
 int main(int argc, char** argv) {
-  try {
-    return static_cast<int>(chorale::cli::Main(argc, argv));
-  } catch (const std::exception& error) {
-    // Out of memory, or a bug: no exception of ours comes here.
-    std::cerr << "chorale-evaluate: " << error.what()
-              << "; this is a bug or a machine out of memory\n";
-    return static_cast<int>(chorale::cli::ExitCode::kInternal);
-  }
+  chorale::cli::Options options;
+  return chorale::cli::RunTorchProgram(
+      {.name = "chorale-evaluate",
+       .description = chorale::cli::kDescription,
+       .footer = chorale::cli::kFooter,
+       .declare = [&options](CLI::App& app) { chorale::cli::DeclareOptions(app, options); },
+       .run =
+           [&options](const std::atomic<bool>& interrupted) {
+             return chorale::cli::Evaluate(options, interrupted);
+           }},
+      argc, argv);
 }

@@ -1,9 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
-#include <csignal>
-#include <exception>
-#include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -11,7 +8,9 @@
 #include <thread>
 
 #include "audit/canary_run.h"
-#include "cli/exit_code.h"
+#include "cli/torch_program.h"
+#include "core/bytes.h"
+#include "core/storage/file.h"
 #include "jobs/job_spec.h"
 #include "jobs/privacy_spec.h"
 #include "training/torch_trainer.h"
@@ -36,9 +35,6 @@ struct Options {
   std::string device = "cpu";
   int threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 1024u));
 };
-
-// A signal handler can reach nothing but a global.
-std::atomic<bool> interrupted = false;
 
 void DeclareOptions(CLI::App& app, Options& options) {
   app.add_option("job", options.job, "The job.yaml")->required();
@@ -119,7 +115,7 @@ std::string ToText(const audit::Evidence& evidence, const Options& options) {
   return out.str();
 }
 
-Status Audit(const Options& options) {
+Status Audit(const Options& options, const std::atomic<bool>& interrupted) {
   CHORALE_ASSIGN_OR_RETURN(v1::JobSpec spec, jobs::LoadJobFile(options.job));
   if (!jobs::IsPrivate(spec)) {
     return InvalidArgument(options.job +
@@ -142,9 +138,8 @@ Status Audit(const Options& options) {
            .cancelled = interrupted}));
   const std::string json = ToJson(evidence, spec, options);
   if (!options.out.empty()) {
-    std::ofstream file(options.out, std::ios::trunc);
-    file << json << std::flush;
-    if (!file) return InvalidArgument(options.out + " cannot be written");
+    CHORALE_RETURN_IF_ERROR(
+        storage::WriteFileAtomically(options.out, AsBytes(json), storage::FileMode::kPublic));
   }
   std::cout << (options.format == "json" ? json : ToText(evidence, options)) << std::flush;
   if (!std::cout) return Unavailable("standard output cannot be written");
@@ -154,38 +149,19 @@ Status Audit(const Options& options) {
       "report it if a test fails again");
 }
 
-ExitCode Main(int argc, char** argv) {
-  CLI::App app(kDescription, "chorale-privacy-audit");
-  app.footer(kFooter);
-  app.set_version_flag("--version", std::string("chorale-privacy-audit ") + CHORALE_VERSION);
-  Options options;
-  DeclareOptions(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? ExitCode::kOk : ExitCode::kUsage;
-  }
-  std::signal(SIGINT, [](int) { interrupted = true; });
-  std::signal(SIGTERM, [](int) { interrupted = true; });
-  const Status status = Audit(options);
-  if (interrupted) {
-    std::cerr << "chorale-privacy-audit: interrupted\n";
-    return ExitCode::kInterrupted;
-  }
-  if (!status.ok()) std::cerr << "chorale-privacy-audit: " << MessageOf(status) << "\n";
-  return ExitCodeFor(status);
-}
-
 }  // namespace
 }  // namespace chorale::cli
 
 int main(int argc, char** argv) {
-  try {
-    return static_cast<int>(chorale::cli::Main(argc, argv));
-  } catch (const std::exception& error) {
-    // Out of memory, or a bug: no exception of ours comes here.
-    std::cerr << "chorale-privacy-audit: " << error.what()
-              << "; this is a bug or a machine out of memory\n";
-    return static_cast<int>(chorale::cli::ExitCode::kInternal);
-  }
+  chorale::cli::Options options;
+  return chorale::cli::RunTorchProgram(
+      {.name = "chorale-privacy-audit",
+       .description = chorale::cli::kDescription,
+       .footer = chorale::cli::kFooter,
+       .declare = [&options](CLI::App& app) { chorale::cli::DeclareOptions(app, options); },
+       .run =
+           [&options](const std::atomic<bool>& interrupted) {
+             return chorale::cli::Audit(options, interrupted);
+           }},
+      argc, argv);
 }
