@@ -15,6 +15,7 @@
 #include "cli/site_file.h"
 #include "cli/verbs.h"
 #include "core/bytes.h"
+#include "core/storage/file.h"
 #include "privacy/ledger/ledger.h"
 #include "privacy/statement.h"
 #include "site_agent/config.h"
@@ -28,6 +29,7 @@ using privacy::JobSpending;
 struct Options {
   std::filesystem::path directory;
   std::string dataset;
+  std::string release;  // A job whose unused steps are given back; empty: none.
   OutputFormat format = OutputFormat::kText;
 };
 
@@ -115,13 +117,38 @@ StatusOr<privacy::LedgerSnapshot> Read(const privacy::LedgerFiles& files) {
   return privacy::ReadLedger(files);
 }
 
+// Ends the job at this site, on every dataset that reserved for it: what it did not start is free.
+Status Release(const Options& options, const v1::SiteConfig& config,
+               const privacy::LedgerFiles& files, const Terminal& terminal) {
+  const auto lock = storage::DirectoryLock::Acquire(files.database.parent_path());
+  if (!lock.ok()) {
+    return Annotate(lock.status(), "the agent has the ledger: stop it, release, start it again");
+  }
+  CHORALE_ASSIGN_OR_RETURN(const std::unique_ptr<privacy::Ledger> ledger,
+                           privacy::Ledger::Open(files, terminal.clock));
+  bool is_known = false;
+  for (const v1::DatasetConfig& dataset : config.datasets()) {
+    if (!dataset.has_privacy()) continue;
+    CHORALE_ASSIGN_OR_RETURN(const privacy::Limits limits, privacy::LimitsOf(dataset.privacy()));
+    for (const JobSpending& job : ledger->BurnDownOf(DatasetId(dataset.id()), limits).jobs) {
+      if (job.job_id.value() != options.release) continue;
+      is_known = true;
+      CHORALE_RETURN_IF_ERROR(ledger->Release(job.reservation));
+    }
+  }
+  return is_known ? OkStatus() : NotFound("the ledger has no job '" + options.release + "'");
+}
+
 Status Run(const Options& options, const Terminal& terminal) {
   CHORALE_ASSIGN_OR_RETURN(v1::SiteConfig config, LoadSiteFile(options.directory));
   site_agent::FillDefaults(config);
-  CHORALE_ASSIGN_OR_RETURN(
-      const privacy::LedgerSnapshot ledger,
-      Read(privacy::LedgerFilesIn(options.directory / config.state_directory(),
-                                  options.directory / config.identity_directory())));
+  const privacy::LedgerFiles files =
+      privacy::LedgerFilesIn(options.directory / config.state_directory(),
+                             options.directory / config.identity_directory());
+  if (!options.release.empty()) {
+    CHORALE_RETURN_IF_ERROR(Release(options, config, files, terminal));
+  }
+  CHORALE_ASSIGN_OR_RETURN(const privacy::LedgerSnapshot ledger, Read(files));
   std::vector<BurnDown> burns;
   for (const v1::DatasetConfig& dataset : config.datasets()) {
     if (!dataset.has_privacy() || (!options.dataset.empty() && dataset.id() != options.dataset)) {
@@ -159,6 +186,9 @@ void AddSiteBudget(CLI::App& group, Command& command) {
       group.add_subcommand("budget", "What jobs have spent of every dataset's privacy budget");
   verb->add_option("--dir", options->directory, "The site's directory")->required();
   verb->add_option("--dataset", options->dataset, "Only this dataset");
+  verb->add_option("--release", options->release,
+                   "First gives back what this job, which has ended, did not use; the agent must "
+                   "not be running");
   AddFormatOption(*verb, options->format);
   verb->callback([options, &command] {
     command.Choose([options, &command] { return Run(*options, command.terminal()); });

@@ -36,6 +36,10 @@ class Checklist {
     if (first_failure_.ok()) first_failure_ = status;
     if (!status.ok()) ++failures_;
   }
+  // Fails nothing, but is worth a thought.
+  void Note(const std::string& what, const std::string& detail) {
+    out_ << "note    " << what << ": " << Printable(detail) << '\n';
+  }
   [[nodiscard]] Status Summary() const {
     if (first_failure_.ok()) return OkStatus();
     return MakeStatus(
@@ -72,6 +76,26 @@ void CheckDataset(const v1::DatasetConfig& dataset, const std::filesystem::path&
                     std::to_string(table->columns.size()) + " columns");
 }
 
+// A budget counts what is asked of one id: a table under two of them is counted apart, or not at
+// all.
+void NoteSharedTables(const v1::SiteConfig& config, const std::filesystem::path& directory,
+                      Checklist& checks) {
+  const auto table_of = [&directory](const v1::DatasetConfig& dataset) {
+    std::error_code error;
+    return std::filesystem::weakly_canonical(directory / dataset.csv().path(), error);
+  };
+  for (const v1::DatasetConfig& dataset : config.datasets()) {
+    if (!dataset.has_privacy()) continue;
+    for (const v1::DatasetConfig& other : config.datasets()) {
+      if (other.id() == dataset.id() || table_of(other) != table_of(dataset)) continue;
+      checks.Note("dataset " + dataset.id(),
+                  "its privacy budget does not count jobs on dataset " + other.id() +
+                      ", which offers the same table" +
+                      (other.has_privacy() ? " within a budget of its own" : " without a budget"));
+    }
+  }
+}
+
 void CheckIdentity(const v1::SiteConfig& config, Time now, Checklist& checks) {
   const auto identity = identity::Identity::Load(config.identity_directory(), now);
   if (!identity.ok()) return checks.Record("identity", identity.status());
@@ -103,6 +127,7 @@ Status Run(const Options& options, const Terminal& terminal) {
   CheckIdentity(*config, terminal.clock.WallNow(), checks);
   for (const v1::DatasetConfig& dataset : config->datasets())
     CheckDataset(dataset, options.directory, checks);
+  NoteSharedTables(*config, options.directory, checks);
   return checks.Summary();
 }
 

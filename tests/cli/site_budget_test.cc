@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/storage/file.h"
 #include "privacy/ledger/ledger.h"
 #include "tests/cli/command_line_fixture.h"
 
@@ -63,6 +64,35 @@ class SiteBudgetTest : public CommandLineTest {
     return arguments;
   }
 };
+
+TEST_F(SiteBudgetTest, GivesBackWhatAJobThatEndedDidNotUse) {
+  Train(*OpenLedger());
+
+  const auto heart = nlohmann::json::parse(
+      MustRun(Budget({"--release", "job-7", "--format", "json"})))["datasets"][0];
+
+  EXPECT_EQ(heart["jobs"][0]["state"], "over");
+  EXPECT_EQ(heart["epsilon_reserved"], heart["epsilon_spent"]);
+  EXPECT_GT(heart["epsilon_spent"], 0);
+  MustRun(Budget({"--release", "job-7"}));  // Once more changes nothing.
+  EXPECT_EQ(OpenLedger()->Head().seq, 3u);
+
+  const Result unknown = Run(Budget({"--release", "job-8"}));
+  EXPECT_EQ(unknown.code, ExitCode::kInvalid);
+  EXPECT_THAT(unknown.err, HasSubstr("no job 'job-8'"));
+}
+
+TEST_F(SiteBudgetTest, GivesNothingBackBesideARunningAgent) {
+  Train(*OpenLedger());
+  const auto agent = storage::DirectoryLock::Acquire(Path("north/state"));
+  ASSERT_TRUE(agent.ok());
+
+  const Result result = Run(Budget({"--release", "job-7"}));
+
+  EXPECT_EQ(result.code, ExitCode::kInvalid);
+  EXPECT_THAT(result.err, HasSubstr("stop it, release"));
+  EXPECT_EQ(OpenLedger()->Head().seq, 2u);
+}
 
 TEST_F(SiteBudgetTest, ShowsAWholeBudgetBeforeAnyJob) {
   const std::string text = MustRun(Budget());

@@ -160,6 +160,20 @@ TEST_F(SiteVerbsTest, ChecksEverythingAndSaysOk) {
   EXPECT_THAT(out, HasSubstr("ok      dataset heart: 2 rows, 4 columns"));
 }
 
+TEST_F(SiteVerbsTest, CheckTellsOfATableThatABudgetDoesNotCover) {
+  Enrol();
+  ASSERT_EQ(AddDataset({"--max-epsilon", "2", "--delta", "1e-5"}).code, ExitCode::kOk);
+  ASSERT_EQ(Allow("heart").code, ExitCode::kOk);
+  EXPECT_THAT(MustRun({"site", "check", "--dir", Path("north")}), Not(HasSubstr("note")));
+
+  MustRun({"site", "dataset", "add", "--dir", Path("north"), "--id", "again", "--csv",
+           Path("heart.csv")});
+
+  EXPECT_THAT(MustRun({"site", "check", "--dir", Path("north")}),
+              HasSubstr("note    dataset heart: its privacy budget does not count jobs on dataset "
+                        "again, which offers the same table without a budget"));
+}
+
 TEST_F(SiteVerbsTest, ChecksSaysWhatIsWrongAndGoesOn) {
   ASSERT_EQ(AddDataset({"--split-column", "part"}).code, ExitCode::kOk);
   ASSERT_EQ(Allow("heart").code, ExitCode::kOk);
