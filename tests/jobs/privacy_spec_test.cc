@@ -11,6 +11,8 @@
 #include "core/bytes.h"
 #include "jobs/job_spec.h"
 #include "jobs/masking.h"
+#include "privacy/noise/discrete_gaussian_rdp.h"
+#include "privacy/rdp_curve.h"
 #include "secagg/refusal.h"
 #include "tests/support/valid_job.h"
 
@@ -131,6 +133,31 @@ TEST(PrivacySpecTest, CountsOnTheFewestHonestSitesThatASumMayHave) {
   v1::JobSpec local = spec;
   local.mutable_privacy()->mutable_local();
   EXPECT_EQ(HonestSites(local, secagg::DefaultGroup(4)), 1u);
+}
+
+TEST(PrivacySpecTest, TheNoiseThatIsPlannedCostsNoMoreThanWhatIsClaimed) {
+  for (const v1::GridEncoding encoding : {v1::GRID_ENCODING_VERIFIED, v1::GRID_ENCODING_FAST}) {
+    for (const std::uint32_t honest : {1u, 2u, 13u}) {
+      v1::JobSpec spec = PrivateJob();
+      spec.mutable_privacy()->set_encoding(encoding);
+      ASSERT_TRUE(CalibrateNoise(spec).ok());
+      const StatusOr<privacy::Grid> grid = GridOf(spec.privacy(), 1000);
+      const StatusOr<privacy::NoiseShare> share = NoiseShareOf(spec, 1000, honest);
+      ASSERT_TRUE(grid.ok() && share.ok()) << share.status();
+
+      // The discrete noise of the shares, by a way of its own.
+      StatusOr<privacy::RdpCurve> curve = privacy::SampledDiscreteGaussianRdp(
+          privacy::SumOf(*grid, *share), spec.privacy().sample_rate(),
+          AccountingOf(spec.privacy()).orders);
+      ASSERT_TRUE(curve.ok()) << curve.status();
+      for (double& value : curve->values) value *= static_cast<double>(MaxRounds(spec));
+      const double planned = privacy::EpsilonOf(*curve, spec.privacy().target_delta()).epsilon;
+
+      const double claimed = StatementOf(spec, MaxRounds(spec))->guarantee.epsilon;
+      EXPECT_LE(planned, claimed * (1 + 1e-9)) << honest;
+      EXPECT_GT(planned, claimed * 0.999) << honest;
+    }
+  }
 }
 
 // ---------------------------------------------------------------------------- on the wire

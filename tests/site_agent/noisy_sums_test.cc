@@ -378,6 +378,14 @@ TEST_F(NoisySumsTest, AStepThatDrawsNobodyHasNoiseAllTheSame) {
   }
 }
 
+TEST_F(NoisySumsTest, ByRecordEveryRowIsAUnitOfItsOwn) {
+  data::Examples examples = PatientsOf(plan_, 3, 7);
+  examples.patients = std::vector<std::uint32_t>(examples.size(), 0);
+  const data::Examples records = ByRecord(examples);
+  EXPECT_EQ(records.inputs, examples.inputs);
+  for (std::uint32_t row = 0; row < records.size(); ++row) EXPECT_EQ(records.patients[row], row);
+}
+
 TEST_F(NoisySumsTest, GradientsAreOverTheExpectedBatchWhoeverWasDrawn) {
   privacy().set_sample_rate(0.3);
   privacy().set_expected_patients(1000);
