@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "core/bytes.h"
 #include "core/crypto/digest.h"
+#include "core/random.h"
 #include "tests/core/crypto/hex.h"
 
 namespace chorale::crypto {
@@ -63,6 +65,47 @@ TEST(X25519Test, RefusesEveryPointOfLowOrder) {
         "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"}) {
     EXPECT_EQ(key.Agree(HexArray<32>(point)).status().code(), StatusCode::kInvalidArgument)
         << point;
+    for (const auto& shared : key.AgreeAll(std::vector(9, HexArray<32>(point)))) {
+      EXPECT_EQ(shared.status().code(), StatusCode::kInvalidArgument) << point;
+    }
+  }
+}
+
+// Points that a careless field arithmetic gets wrong: around 0, p, 2^255 and 2^256, and with the
+// highest bit set, which RFC 7748 ignores.
+X25519PublicKey EdgePoint(RandomSource& random) {
+  X25519PublicKey point;
+  point.fill(random.NextBelow(2) == 0 ? 0x00 : 0xff);
+  point[0] = static_cast<std::uint8_t>(random.NextBelow(256));
+  constexpr std::uint8_t kLast[] = {0x00, 0x7f, 0x80, 0xff};
+  point[31] = kLast[random.NextBelow(4)];
+  return point;
+}
+
+// Groups of up to two agree by OpenSSL, larger ones by the processor's lanes where it has them.
+TEST(X25519Test, AgreesWithManyAsWithEach) {
+  SeededRandom random(1);
+  for (std::size_t num_peers = 0; num_peers <= 40; ++num_peers) {
+    Bytes key_bytes(32);
+    random.Fill(key_bytes);
+    const X25519PrivateKey key = *X25519PrivateKey::FromBytes(key_bytes);
+    std::vector<X25519PublicKey> peers(num_peers);
+    for (X25519PublicKey& peer : peers) {
+      if (random.NextBelow(2) == 0) {
+        peer = EdgePoint(random);
+      } else {
+        random.Fill(peer);
+      }
+    }
+
+    const std::vector<StatusOr<SecretBytes>> all = key.AgreeAll(peers);
+
+    ASSERT_EQ(all.size(), num_peers);
+    for (std::size_t i = 0; i < num_peers; ++i) {
+      const StatusOr<SecretBytes> one = key.Agree(peers[i]);
+      ASSERT_EQ(all[i].status(), one.status()) << ToHex(peers[i]);
+      if (one.ok()) ASSERT_EQ(ToHex(all[i]->Reveal()), ToHex(one->Reveal())) << ToHex(peers[i]);
+    }
   }
 }
 
