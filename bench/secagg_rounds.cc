@@ -122,6 +122,10 @@ StatusOr<std::vector<crypto::SecretBytes>> OpenSecrets(const Round& round) {
 // The masks that are left in the sum, from opened secrets.
 StatusOr<Masks> DeriveMasks(const Round& round, const std::vector<crypto::SecretBytes>& secrets) {
   Masks masks;
+  std::vector<secagg::Peer> survivors;
+  for (MemberIndex i = round.num_lost; i < secrets.size(); ++i) {
+    survivors.push_back({i, round.public_keys[i]});
+  }
   for (MemberIndex j = 0; j < secrets.size(); ++j) {
     if (j >= round.num_lost) {
       masks.Add(secagg::SelfMaskKey(secrets[j], round.context, kSuite), true);
@@ -130,11 +134,10 @@ StatusOr<Masks> DeriveMasks(const Round& round, const std::vector<crypto::Secret
     CHORALE_ASSIGN_OR_RETURN(const auto key,
                              crypto::X25519PrivateKey::FromBytes(secrets[j].Reveal()));
     if (key.public_key() != round.public_keys[j]) return Internal("a reconstructed key is wrong");
-    for (MemberIndex i = round.num_lost; i < secrets.size(); ++i) {
-      CHORALE_ASSIGN_OR_RETURN(
-          const crypto::SecretBytes pair,
-          secagg::PairKey(round.session_id, key, j, round.public_keys[i], i, 1));
-      masks.Add(secagg::PairMaskKey(pair, round.context, kSuite), j < i);
+    CHORALE_ASSIGN_OR_RETURN(const std::vector<crypto::SecretBytes> pairs,
+                             secagg::PairKeys(round.session_id, key, j, survivors, 1));
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+      masks.Add(secagg::PairMaskKey(pairs[i], round.context, kSuite), j < survivors[i].index);
     }
   }
   return masks;

@@ -112,11 +112,15 @@ StatusOr<std::vector<OwnedMaskTerm>> ClientSession::MasksOf(const InSession& sta
   const Suite suite = view.terms().suite;
   std::vector<OwnedMaskTerm> terms;
   terms.push_back({.key = SelfMaskKey(*seed, round.context, suite), .is_subtracted = false});
+  std::vector<Peer> peers;
   for (const MemberIndex peer : Intersect(view.NeighborsOf(self), round.terms.participants)) {
-    CHORALE_ASSIGN_OR_RETURN(
-        const crypto::SecretBytes pair,
-        PairKey(view.id(), *key, self, view.mask_key(peer, number), peer, number));
-    terms.push_back({.key = PairMaskKey(pair, round.context, suite), .is_subtracted = peer > self});
+    peers.push_back({peer, view.mask_key(peer, number)});
+  }
+  CHORALE_ASSIGN_OR_RETURN(const std::vector<crypto::SecretBytes> pairs,
+                           PairKeys(view.id(), *key, self, peers, number));
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    terms.push_back({.key = PairMaskKey(pairs[i], round.context, suite),
+                     .is_subtracted = peers[i].index > self});
   }
   return terms;
 }

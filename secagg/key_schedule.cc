@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "secagg/refusal.h"
 
@@ -42,13 +43,9 @@ Message& AddKeys(Message& message, MemberIndex own_index, const crypto::X25519Pu
   return message.Add(is_own_first ? own : peer).Add(is_own_first ? peer : own);
 }
 
-StatusOr<crypto::SecretBytes> AgreeWith(const crypto::X25519PrivateKey& own,
-                                        const crypto::X25519PublicKey& peer,
-                                        MemberIndex peer_index) {
-  StatusOr<crypto::SecretBytes> shared = own.Agree(peer);
-  if (shared.ok()) return shared;
+Status KeyInvalid(MemberIndex peer_index, const Status& reason) {
   return Refused(RefusalCode::kKeyInvalid,
-                 "member " + std::to_string(peer_index) + ": " + MessageOf(shared.status()));
+                 "member " + std::to_string(peer_index) + ": " + MessageOf(reason));
 }
 
 Status CheckPair(MemberIndex own_index, MemberIndex peer_index) {
@@ -95,14 +92,37 @@ StatusOr<crypto::SecretBytes> PairKey(const crypto::Digest& session_id,
                                       const crypto::X25519PrivateKey& own, MemberIndex own_index,
                                       const crypto::X25519PublicKey& peer, MemberIndex peer_index,
                                       std::uint64_t round) {
-  CHORALE_RETURN_IF_ERROR(CheckPair(own_index, peer_index));
-  CHORALE_ASSIGN_OR_RETURN(const crypto::SecretBytes shared, AgreeWith(own, peer, peer_index));
-  Message info("fl-secagg/v1 pair");
-  info.AddRound(round)
-      .AddIndex(std::min(own_index, peer_index))
-      .AddIndex(std::max(own_index, peer_index));
-  AddKeys(info, own_index, own.public_key(), peer_index, peer);
-  return crypto::Hkdf(session_id, shared.Reveal(), info.bytes(), kKeyBytes);
+  const Peer one{peer_index, peer};
+  CHORALE_ASSIGN_OR_RETURN(std::vector<crypto::SecretBytes> keys,
+                           PairKeys(session_id, own, own_index, {&one, 1}, round));
+  return std::move(keys.front());
+}
+
+StatusOr<std::vector<crypto::SecretBytes>> PairKeys(const crypto::Digest& session_id,
+                                                    const crypto::X25519PrivateKey& own,
+                                                    MemberIndex own_index,
+                                                    std::span<const Peer> peers,
+                                                    std::uint64_t round) {
+  std::vector<crypto::X25519PublicKey> public_keys;
+  public_keys.reserve(peers.size());
+  for (const Peer& peer : peers) {
+    CHORALE_RETURN_IF_ERROR(CheckPair(own_index, peer.index));
+    public_keys.push_back(peer.key);
+  }
+  const std::vector<StatusOr<crypto::SecretBytes>> shared = own.AgreeAll(public_keys);
+  std::vector<crypto::SecretBytes> keys;
+  keys.reserve(peers.size());
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    const Peer& peer = peers[i];
+    if (!shared[i].ok()) return KeyInvalid(peer.index, shared[i].status());
+    Message info("fl-secagg/v1 pair");
+    info.AddRound(round)
+        .AddIndex(std::min(own_index, peer.index))
+        .AddIndex(std::max(own_index, peer.index));
+    AddKeys(info, own_index, own.public_key(), peer.index, peer.key);
+    keys.push_back(crypto::Hkdf(session_id, shared[i]->Reveal(), info.bytes(), kKeyBytes));
+  }
+  return keys;
 }
 
 crypto::SecretBytes PairMaskKey(const crypto::SecretBytes& pair_key, const crypto::Digest& context,
@@ -127,12 +147,13 @@ StatusOr<crypto::AeadKey> ChannelKey(const crypto::Digest& session_id,
                            std::to_string(peer_index) + " have no channel from " +
                            std::to_string(from) + " to " + std::to_string(to));
   }
-  CHORALE_ASSIGN_OR_RETURN(const crypto::SecretBytes shared, AgreeWith(own, peer, peer_index));
+  const StatusOr<crypto::SecretBytes> shared = own.Agree(peer);
+  if (!shared.ok()) return KeyInvalid(peer_index, shared.status());
   Message info("fl-secagg/v1 chan");
   info.AddIndex(from).AddIndex(to);
   AddKeys(info, own_index, own.public_key(), peer_index, peer);
   return crypto::AeadKey::Create(
-      crypto::Hkdf(session_id, shared.Reveal(), info.bytes(), kKeyBytes));
+      crypto::Hkdf(session_id, shared->Reveal(), info.bytes(), kKeyBytes));
 }
 
 Bytes SealShares(const crypto::AeadKey& key, const crypto::Digest& session_id, std::uint64_t round,

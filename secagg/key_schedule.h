@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "core/bytes.h"
 #include "core/crypto/cipher.h"
@@ -51,6 +52,15 @@ struct RoundBinding {
                                                     MemberIndex own_index,
                                                     const crypto::X25519PublicKey& peer,
                                                     MemberIndex peer_index, std::uint64_t round);
+
+struct Peer {
+  MemberIndex index = 0;
+  crypto::X25519PublicKey key;
+};
+// PairKey with each, in their order, sooner than one by one. Refuses if one of them is refused.
+[[nodiscard]] StatusOr<std::vector<crypto::SecretBytes>> PairKeys(
+    const crypto::Digest& session_id, const crypto::X25519PrivateKey& own, MemberIndex own_index,
+    std::span<const Peer> peers, std::uint64_t round);
 
 // HKDF-Expand(pair_key, "fl-secagg/v1 mask" || context), as long as the suite's keys. The member
 // with the smaller index subtracts the mask, the one with the larger index adds it.

@@ -176,18 +176,21 @@ void Recoverer::AddTerms(const Target& target, const crypto::SecretBytes& secret
     return;
   }
   const auto key = crypto::X25519PrivateKey::FromBytes(secret.Reveal());
-  for (const MemberIndex survivor : view.NeighborsOf(target.dealer)) {
-    if (!std::ranges::binary_search(input_.survivors, survivor)) continue;
-    const auto pair =
-        PairKey(view.id(), *key, target.dealer, view.mask_key(survivor, input_.terms.round),
-                survivor, input_.terms.round);
-    if (!pair.ok()) {
-      recovery.status = pair.status();
-      return;
-    }
+  const std::uint32_t round = input_.terms.round;
+  std::vector<Peer> survivors;
+  for (const MemberIndex neighbor : view.NeighborsOf(target.dealer)) {
+    if (!std::ranges::binary_search(input_.survivors, neighbor)) continue;
+    survivors.push_back({neighbor, view.mask_key(neighbor, round)});
+  }
+  const auto pairs = PairKeys(view.id(), *key, target.dealer, survivors, round);
+  if (!pairs.ok()) {
+    recovery.status = pairs.status();
+    return;
+  }
+  for (std::size_t i = 0; i < survivors.size(); ++i) {
     // The survivor added the mask of every smaller index and subtracted that of every larger one.
-    recovery.terms.push_back({.key = PairMaskKey(*pair, input_.context, suite),
-                              .is_subtracted = target.dealer < survivor});
+    recovery.terms.push_back({.key = PairMaskKey((*pairs)[i], input_.context, suite),
+                              .is_subtracted = target.dealer < survivors[i].index});
   }
 }
 

@@ -2,6 +2,7 @@
 #include <array>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "secagg/server_session.h"
 #include "secagg/server_steps.h"
@@ -18,8 +19,10 @@ Status WrongSession() {
 Status CheckOrders(const AdvertisedKeys& keys) {
   constexpr std::array<std::uint8_t, 32> kAnyKey = {1};
   CHORALE_ASSIGN_OR_RETURN(const auto any, crypto::X25519PrivateKey::FromBytes(kAnyKey));
-  const auto is_low = [&](const crypto::X25519PublicKey& key) { return !any.Agree(key).ok(); };
-  if (!is_low(keys.channel_key) && std::ranges::none_of(keys.mask_keys, is_low)) return OkStatus();
+  std::vector<crypto::X25519PublicKey> all = keys.mask_keys;
+  all.push_back(keys.channel_key);
+  const auto is_agreed = [](const StatusOr<crypto::SecretBytes>& shared) { return shared.ok(); };
+  if (std::ranges::all_of(any.AgreeAll(all), is_agreed)) return OkStatus();
   return Refused(RefusalCode::kKeyInvalid, "an advertised key is a point of low order");
 }
 

@@ -36,6 +36,34 @@ TEST(KeyScheduleTest, GivesTheKnownPairKeyToBothSides) {
   EXPECT_EQ(HexOf(*bob), kKnownPairKey);
 }
 
+TEST(KeyScheduleTest, GivesWithManyTheKeysItGivesWithEach) {
+  const crypto::Digest sid = DigestOf(kKnownSession);
+  std::vector<Peer> peers;
+  for (MemberIndex i = 0; i < 20; ++i) {
+    peers.push_back({i + kAliceIndex + 1, crypto::X25519PrivateKey::Generate().public_key()});
+  }
+
+  const auto all = PairKeys(sid, Alice(), kAliceIndex, peers, kKnownRound);
+
+  ASSERT_TRUE(all.ok());
+  ASSERT_EQ(all->size(), peers.size());
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    const auto one = PairKey(sid, Alice(), kAliceIndex, peers[i].key, peers[i].index, kKnownRound);
+    EXPECT_EQ(HexOf((*all)[i]), HexOf(*one));
+  }
+}
+
+TEST(KeyScheduleTest, NamesTheOneOfManyWhoseKeyIsOfLowOrder) {
+  std::vector<Peer> peers;
+  for (MemberIndex i = 0; i < 9; ++i) peers.push_back({i, Bob().public_key()});
+  peers[5].key = {};
+
+  const Status refused = PairKeys(Filled(1), Alice(), 20, peers, 1).status();
+
+  EXPECT_EQ(RefusalOf(refused), RefusalCode::kKeyInvalid);
+  EXPECT_TRUE(MessageOf(refused).starts_with("KEY_INVALID: member 5: ")) << MessageOf(refused);
+}
+
 TEST(KeyScheduleTest, GivesTheKnownMaskKeys) {
   const SecretBytes pair_key(Hex(kKnownPairKey));
   const crypto::Digest context = DigestOf(kKnownContext);
