@@ -171,6 +171,7 @@ CHORALE_AES void UseGroupAesNi(const std::uint8_t* round_keys, std::uint32_t fir
 }
 
 constexpr std::size_t kBlocksPerRegister = 4;
+constexpr std::size_t kRegisterBytes = kBlocksPerRegister * kBlockBytes;
 
 // Blocks before the next cache line; none where blocks straddle lines anyway.
 std::size_t BlocksToALine(const std::uint8_t* out) {
@@ -199,13 +200,15 @@ CHORALE_VAES void FillTableVaes(const std::uint8_t* round_keys, std::uint8_t* ta
   }
 }
 
+// Registers that follow each other; `last` is the start of the last one, `start` of the others.
 template <int kRounds, BlockUse kUse, std::size_t kCount>
 CHORALE_VAES [[gnu::always_inline]] inline void UseSome(const __m512i* keys, __m512i start,
-                                                        Group& group) {
-  constexpr std::size_t kRegisterBytes = kBlocksPerRegister * kBlockBytes;
+                                                        __m512i last, const std::uint8_t* table,
+                                                        std::uint8_t* out) {
   __m512i state[kCount];
   for (std::size_t i = 0; i < kCount; ++i) {
-    state[i] = _mm512_xor_si512(start, _mm512_loadu_si512(group.table + i * kRegisterBytes));
+    state[i] = _mm512_xor_si512(i + 1 < kCount ? start : last,
+                                _mm512_loadu_si512(table + i * kRegisterBytes));
   }
   for (int round = 0; round < kRounds - 3; ++round) {
     for (std::size_t i = 0; i < kCount; ++i) {
@@ -213,30 +216,52 @@ CHORALE_VAES [[gnu::always_inline]] inline void UseSome(const __m512i* keys, __m
     }
   }
   for (std::size_t i = 0; i < kCount; ++i) {
-    Use<kUse>(_mm512_aesenclast_epi128(state[i], keys[kRounds - 3]),
-              group.out + i * kRegisterBytes);
+    Use<kUse>(_mm512_aesenclast_epi128(state[i], keys[kRounds - 3]), out + i * kRegisterBytes);
   }
-  group.table += kCount * kRegisterBytes;
-  group.out += kCount * kRegisterBytes;
-  group.num_blocks -= kCount * kBlocksPerRegister;
 }
 
+// Whole registers of blocks, from any block on: a register that begins in one group and ends in the
+// next has a start of each.
 template <int kRounds, BlockUse kUse>
-CHORALE_VAES void UseGroupVaes(const std::uint8_t* round_keys, std::uint32_t first, Group group) {
+CHORALE_VAES void UseRegistersVaes(const CounterKey& key, std::uint32_t block, std::uint8_t* out,
+                                   std::size_t num_registers) {
   __m512i keys[kRounds - 2];
-  for (int i = 0; i < kRounds - 2; ++i) keys[i] = Broadcast(LoadKey(round_keys, i + 3));
-  const __m512i start = Broadcast(TwoRounds(round_keys, first));
-  // Stores that straddle two cache lines take twice as long.
-  if (const std::size_t ahead = BlocksToALine(group.out); ahead < group.num_blocks) {
-    UseGroupAesNi<kRounds, kUse>(round_keys, first, {group.table, group.out, ahead});
-    group = {group.table + ahead * kBlockBytes, group.out + ahead * kBlockBytes,
-             group.num_blocks - ahead};
+  for (int i = 0; i < kRounds - 2; ++i) keys[i] = Broadcast(LoadKey(key.round_keys(), i + 3));
+  std::uint32_t at = block % kGroupBlocks;
+  std::uint32_t first = block - at;
+  __m512i start = Broadcast(TwoRounds(key.round_keys(), first));
+  while (num_registers > 0) {
+    std::size_t left = std::min<std::size_t>(
+        num_registers, (kGroupBlocks - at + kBlocksPerRegister - 1) / kBlocksPerRegister);
+    num_registers -= left;
+    const std::size_t end = at + left * kBlocksPerRegister;
+    const std::size_t num_beyond = end > kGroupBlocks ? end - kGroupBlocks : 0;
+    first += kGroupBlocks;
+    const __m512i next = Broadcast(TwoRounds(key.round_keys(), first));
+    // Two words of 64 bits a block.
+    const auto beyond = static_cast<__mmask8>(0xff << 2 * (kBlocksPerRegister - num_beyond));
+    const __m512i last = _mm512_mask_blend_epi64(beyond, start, next);
+    const std::uint8_t* table = key.table() + at * kBlockBytes;
+    for (; left > kAtOnce; left -= kAtOnce) {
+      UseSome<kRounds, kUse, kAtOnce>(keys, start, start, table, out);
+      table += kAtOnce * kRegisterBytes;
+      out += kAtOnce * kRegisterBytes;
+    }
+    if (left == kAtOnce) {
+      UseSome<kRounds, kUse, kAtOnce>(keys, start, last, table, out);
+      out += kAtOnce * kRegisterBytes;
+    } else {
+      for (; left > 0; --left) {
+        UseSome<kRounds, kUse, 1>(keys, start, left == 1 ? last : start, table, out);
+        table += kRegisterBytes;
+        out += kRegisterBytes;
+      }
+    }
+    at = static_cast<std::uint32_t>(num_beyond);
+    start = next;
   }
-  while (group.num_blocks >= kAtOnce * kBlocksPerRegister) {
-    UseSome<kRounds, kUse, kAtOnce>(keys, start, group);
-  }
-  while (group.num_blocks >= kBlocksPerRegister) UseSome<kRounds, kUse, 1>(keys, start, group);
-  UseGroupAesNi<kRounds, kUse>(round_keys, first, group);
+  // GCC 12 forgets this; without it OpenSSL's older instructions take twice as long afterwards.
+  _mm256_zeroupper();
 }
 
 // `first` is the group's first counter, also of a part of it.
@@ -263,23 +288,26 @@ UseGroup AesNiFor(BlockUse use) {
   return nullptr;
 }
 
+using UseRegisters = void (*)(const CounterKey& key, std::uint32_t block, std::uint8_t* out,
+                              std::size_t num_registers);
+
 template <int kRounds>
-UseGroup VaesFor(BlockUse use) {
+UseRegisters VaesFor(BlockUse use) {
   switch (use) {
     case BlockUse::kStore:
-      return UseGroupVaes<kRounds, BlockUse::kStore>;
+      return UseRegistersVaes<kRounds, BlockUse::kStore>;
     case BlockUse::kAdd16:
-      return UseGroupVaes<kRounds, BlockUse::kAdd16>;
+      return UseRegistersVaes<kRounds, BlockUse::kAdd16>;
     case BlockUse::kSubtract16:
-      return UseGroupVaes<kRounds, BlockUse::kSubtract16>;
+      return UseRegistersVaes<kRounds, BlockUse::kSubtract16>;
     case BlockUse::kAdd32:
-      return UseGroupVaes<kRounds, BlockUse::kAdd32>;
+      return UseRegistersVaes<kRounds, BlockUse::kAdd32>;
     case BlockUse::kSubtract32:
-      return UseGroupVaes<kRounds, BlockUse::kSubtract32>;
+      return UseRegistersVaes<kRounds, BlockUse::kSubtract32>;
     case BlockUse::kAdd64:
-      return UseGroupVaes<kRounds, BlockUse::kAdd64>;
+      return UseRegistersVaes<kRounds, BlockUse::kAdd64>;
     case BlockUse::kSubtract64:
-      return UseGroupVaes<kRounds, BlockUse::kSubtract64>;
+      return UseRegistersVaes<kRounds, BlockUse::kSubtract64>;
   }
   return nullptr;
 }
@@ -306,6 +334,7 @@ void CounterKey::Set(ByteSpan key) {
   num_rounds_ == 10 ? Expand128(key.data(), keys) : Expand256(key.data(), keys);
   HasVaes() ? FillTableVaes(round_keys_.data(), table_.data())
             : FillTableAesNi(round_keys_.data(), table_.data());
+  std::copy_n(table_.begin(), kWrapBytes, table_.begin() + kGroupBlocks * kBlockBytes);
 }
 
 bool HasAesNi() {
@@ -332,8 +361,16 @@ void UseBlocksAesNi(const CounterKey& key, BlockUse use, std::uint64_t first_blo
 
 void UseBlocksVaes(const CounterKey& key, BlockUse use, std::uint64_t first_block,
                    std::uint8_t* out, std::size_t num_blocks) {
-  UseBlocks(key.num_rounds() == 10 ? VaesFor<10>(use) : VaesFor<14>(use), key, first_block, out,
-            num_blocks);
+  // Stores that straddle two cache lines take twice as long.
+  const std::size_t num_ahead = std::min(BlocksToALine(out), num_blocks);
+  const std::size_t num_registers = (num_blocks - num_ahead) / kBlocksPerRegister;
+  const std::size_t num_before_rest = num_ahead + num_registers * kBlocksPerRegister;
+  UseBlocksAesNi(key, use, first_block, out, num_ahead);
+  const UseRegisters use_registers = key.num_rounds() == 10 ? VaesFor<10>(use) : VaesFor<14>(use);
+  use_registers(key, static_cast<std::uint32_t>(first_block + num_ahead),
+                out + num_ahead * kBlockBytes, num_registers);
+  UseBlocksAesNi(key, use, first_block + num_before_rest, out + num_before_rest * kBlockBytes,
+                 num_blocks - num_before_rest);
 }
 
 #else  // Not x86-64: nobody calls these.

@@ -30,7 +30,9 @@ enum class BlockUse {
 class CounterKey {
  public:
   static constexpr std::size_t kMaxRoundKeyBytes = 15 * 16;
-  static constexpr std::size_t kTableBytes = 256 * 16;
+  // The table's first entries stand behind its last, for registers that end in the next group.
+  static constexpr std::size_t kWrapBytes = 3 * 16;
+  static constexpr std::size_t kTableBytes = 256 * 16 + kWrapBytes;
 
   CounterKey() = default;
   CounterKey(const CounterKey&) = delete;

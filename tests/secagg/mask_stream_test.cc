@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/crypto/cipher.h"
@@ -133,6 +134,22 @@ TEST(MaskStreamTest, IsTheSameInPartsOfAnySize) {
         at += size;
       }
       EXPECT_TRUE(masked == expected) << static_cast<int>(kernel) << " " << part;
+    }
+  }
+}
+
+TEST(MaskStreamTest, IsTheSameWhereverTheVectorLies) {
+  const VectorSpec spec = Spec({{RingBits::k32, 6'003}});
+  const Keys keys = MakeKeys(3);
+  const Bytes plain = Random(spec.size_bytes(), 2);
+  const Bytes expected = MaskSlowly(spec, plain, keys.terms);
+  for (const MaskKernel kernel : kKernels) {
+    for (std::size_t place = 0; place < 64; ++place) {
+      Bytes memory(place + plain.size());
+      const std::span<std::uint8_t> masked = std::span(memory).subspan(place);
+      std::ranges::copy(plain, masked.begin());
+      ASSERT_TRUE(ApplyMasks(spec, 0, masked, keys.terms, 1, kernel).ok());
+      EXPECT_TRUE(std::ranges::equal(masked, expected)) << static_cast<int>(kernel) << " " << place;
     }
   }
 }
