@@ -18,12 +18,10 @@ Key LoadPrivateKey(std::span<const std::uint8_t> seed) {
             "loading an Ed25519 key"));
 }
 
-SigningPublicKey PublicKeyOf(std::span<const std::uint8_t> seed) {
-  const Key key = LoadPrivateKey(seed);
+SigningPublicKey PublicKeyOf(EVP_PKEY* key) {
   SigningPublicKey public_key;
   std::size_t size = public_key.size();
-  CheckOk(EVP_PKEY_get_raw_public_key(key.get(), public_key.data(), &size),
-          "an Ed25519 public key");
+  CheckOk(EVP_PKEY_get_raw_public_key(key, public_key.data(), &size), "an Ed25519 public key");
   return public_key;
 }
 
@@ -66,29 +64,36 @@ bool IsLowOrder(const SigningPublicKey& key) {
 
 }  // namespace
 
-SigningKey::SigningKey(SecretBytes seed, const SigningPublicKey& public_key)
-    : seed_(std::move(seed)), public_key_(public_key) {}
+struct SigningKey::Loaded {
+  Key key;
+};
+
+SigningKey::SigningKey(SecretBytes seed)
+    : seed_(std::move(seed)),
+      loaded_(std::make_unique<const Loaded>(LoadPrivateKey(seed_.Reveal()))),
+      public_key_(PublicKeyOf(loaded_->key.get())) {}
+SigningKey::SigningKey(SigningKey&&) noexcept = default;
+SigningKey& SigningKey::operator=(SigningKey&&) noexcept = default;
+SigningKey::~SigningKey() = default;
 
 SigningKey SigningKey::Generate() {
   SecretBytes seed(kSeedBytes);
   SecureRandom().Fill(seed.MutableReveal());
-  const SigningPublicKey public_key = PublicKeyOf(seed.Reveal());
-  return SigningKey(std::move(seed), public_key);
+  return SigningKey(std::move(seed));
 }
 
 StatusOr<SigningKey> SigningKey::FromSeed(std::span<const std::uint8_t> seed) {
   if (seed.size() != kSeedBytes) {
     return InvalidArgument("an Ed25519 seed has 32 bytes, got " + std::to_string(seed.size()));
   }
-  return SigningKey(SecretBytes(seed), PublicKeyOf(seed));
+  return SigningKey(SecretBytes(seed));
 }
 
 Signature SigningKey::Sign(std::string_view domain, std::span<const std::uint8_t> message) const {
-  const Key key = LoadPrivateKey(seed_.Reveal());
   const DigestContext context(OrDie(EVP_MD_CTX_new(), "memory for Ed25519"));
-  CheckOk(
-      EVP_DigestSignInit_ex(context.get(), nullptr, nullptr, nullptr, nullptr, key.get(), nullptr),
-      "starting an Ed25519 signature");
+  CheckOk(EVP_DigestSignInit_ex(context.get(), nullptr, nullptr, nullptr, nullptr,
+                                loaded_->key.get(), nullptr),
+          "starting an Ed25519 signature");
   const Bytes framed = Framed(domain, message);
   Signature signature;
   std::size_t size = signature.size();

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -15,8 +16,13 @@ inline constexpr std::size_t kSignatureBytes = 64;
 using Signature = std::array<std::uint8_t, kSignatureBytes>;
 using SigningPublicKey = std::array<std::uint8_t, 32>;
 
+// Safe for concurrent use.
 class SigningKey {
  public:
+  SigningKey(SigningKey&&) noexcept;
+  SigningKey& operator=(SigningKey&&) noexcept;
+  ~SigningKey();
+
   [[nodiscard]] static SigningKey Generate();
   // INVALID_ARGUMENT unless 32 bytes.
   [[nodiscard]] static StatusOr<SigningKey> FromSeed(std::span<const std::uint8_t> seed);
@@ -28,8 +34,12 @@ class SigningKey {
   [[nodiscard]] const SecretBytes& seed() const { return seed_; }
 
  private:
-  SigningKey(SecretBytes seed, const SigningPublicKey& public_key);
+  // OpenSSL's form of the key: making one takes as long as a signature.
+  struct Loaded;
+  explicit SigningKey(SecretBytes seed);
+
   SecretBytes seed_;
+  std::unique_ptr<const Loaded> loaded_;
   SigningPublicKey public_key_;
 };
 
