@@ -122,6 +122,7 @@ v1::TrainingSpec TrainingOf(ReportKind kind, const v1::JobSpec& job) {
 
 Work::Work(WorkParts parts)
     : parts_(std::move(parts)),
+      jobs_(parts_.root),
       datasets_(parts_.config_directory),
       store_(parts_.config.state_directory(), parts_.journal) {}
 
@@ -154,19 +155,19 @@ WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
 }
 
 std::variant<Work::Admitted, Refusal> Work::Admit(const v1::Task& task) {
-  std::variant<Known, Refusal> known = Know(task);
+  std::variant<KnownJob, Refusal> known = Know(task);
   if (auto* refusal = std::get_if<Refusal>(&known)) return *std::move(refusal);
-  auto& [job, plan] = std::get<Known>(known);
+  auto& [job, plan] = std::get<KnownJob>(known);
   StatusOr<CheckedTask> checked = CheckTask(task, job.spec, *plan);
   if (!checked.ok()) return Refuse(ReasonCode::kTaskInvalid, task, checked.status());
   const v1::DatasetConfig* dataset = nullptr;
-  if (std::optional<Refusal> refusal = RefusalOf(task, std::get<Known>(known), dataset)) {
+  if (std::optional<Refusal> refusal = RefusalOf(task, std::get<KnownJob>(known), dataset)) {
     return *std::move(refusal);
   }
   if (Trains(checked->facts.kind) && parts_.trainer == nullptr) {
     return Refusal{.code = ReasonCode::kTrainerUnavailable};
   }
-  if (std::optional<Refusal> refusal = Reserve(task, std::get<Known>(known), *dataset)) {
+  if (std::optional<Refusal> refusal = Reserve(task, std::get<KnownJob>(known), *dataset)) {
     return *std::move(refusal);
   }
   const auto loaded = datasets_.Load(*dataset, job.spec.data());
@@ -197,19 +198,17 @@ std::variant<Work::Admitted, Refusal> Work::Admit(const v1::Task& task) {
   return refusal.value_or(std::move(logged));
 }
 
-std::variant<Work::Known, Refusal> Work::Know(const v1::Task& task) {
+std::variant<KnownJob, Refusal> Work::Know(const v1::Task& task) {
   // At every round again: certificates expire, and policies and tables change.
-  StatusOr<jobs::VerifiedJob> job =
-      jobs::VerifySignedJob(task.job(), parts_.root, parts_.clock.WallNow());
+  const StatusOr<std::shared_ptr<const KnownJob>> job =
+      jobs_.Find(task.job(), parts_.clock.WallNow());
   if (!job.ok()) return Refuse(CodeOfVerification(job.status()), task, job.status());
-  StatusOr<std::shared_ptr<const models::GraphPlan>> plan = plans_.Find(*job);
-  if (!plan.ok()) return Refuse(ReasonCode::kJobInvalid, task, plan.status());
-  return Known{*std::move(job), *std::move(plan)};
+  return **job;
 }
 
-std::optional<Refusal> Work::RefusalOf(const v1::Task& task, const Known& known,
+std::optional<Refusal> Work::RefusalOf(const v1::Task& task, const KnownJob& known,
                                        const v1::DatasetConfig*& dataset) const {
-  const v1::JobSpec& spec = known.job.spec;
+  const v1::JobSpec& spec = known.verified.spec;
   const auto found = std::ranges::find(parts_.config.datasets(), spec.dataset(),
                                        [](const v1::DatasetConfig& config) { return config.id(); });
   if (found == parts_.config.datasets().end()) {
@@ -220,17 +219,17 @@ std::optional<Refusal> Work::RefusalOf(const v1::Task& task, const Known& known,
     return Refuse(ReasonCode::kInternalError, task,
                   FailedPrecondition("this agent has no sessions of secure aggregation"));
   }
-  return RefusalBeforeData({known.job, *known.plan}, parts_.config.policy());
+  return RefusalBeforeData({known.verified, *known.plan}, parts_.config.policy());
 }
 
-std::optional<Refusal> Work::Reserve(const v1::Task& task, const Known& known,
+std::optional<Refusal> Work::Reserve(const v1::Task& task, const KnownJob& known,
                                      const v1::DatasetConfig& dataset) {
   if (parts_.accounts == nullptr) {
-    if (!jobs::IsPrivate(known.job.spec) && !dataset.has_privacy()) return std::nullopt;
+    if (!jobs::IsPrivate(known.verified.spec) && !dataset.has_privacy()) return std::nullopt;
     return Refuse(ReasonCode::kInternalError, task,
                   FailedPrecondition("this agent has no ledger for private jobs"));
   }
-  const Status reserved = parts_.accounts->Reserve({known.job, JobId(task.job_id()), dataset});
+  const Status reserved = parts_.accounts->Reserve({known.verified, JobId(task.job_id()), dataset});
   if (reserved.ok()) return std::nullopt;
   Refusal refusal = Refuse(CodeOfAccounts(reserved), task, reserved);
   refusal.subject = dataset.id();

@@ -18,10 +18,10 @@
 #include "models/graph.h"
 #include "site_agent/cancellation.h"
 #include "site_agent/dataset_cache.h"
+#include "site_agent/job_cache.h"
 #include "site_agent/journal.h"
 #include "site_agent/link.h"
 #include "site_agent/local_store.h"
-#include "site_agent/plan_cache.h"
 #include "site_agent/privacy_accounts.h"
 #include "site_agent/reason_codes.h"
 #include "site_agent/release_guard.h"
@@ -83,12 +83,8 @@ class Work {
   };
   [[nodiscard]] std::variant<Admitted, Refusal> Admit(const v1::Task& task);
   // The parts of admission that need no row: whose job it is, and what of it a rule allows.
-  struct Known {
-    jobs::VerifiedJob job;
-    std::shared_ptr<const models::GraphPlan> plan;
-  };
-  [[nodiscard]] std::variant<Known, Refusal> Know(const v1::Task& task);
-  [[nodiscard]] std::optional<Refusal> RefusalOf(const v1::Task& task, const Known& known,
+  [[nodiscard]] std::variant<KnownJob, Refusal> Know(const v1::Task& task);
+  [[nodiscard]] std::optional<Refusal> RefusalOf(const v1::Task& task, const KnownJob& known,
                                                  const v1::DatasetConfig*& dataset) const;
   // A step of secure aggregation that reports nothing of the data.
   [[nodiscard]] WorkOutcome TakeStep(const v1::Task& task, Cancellation& cancellation,
@@ -107,7 +103,7 @@ class Work {
   // In work_private.cc: DP-SGD.
   [[nodiscard]] WorkOutcome TrainPrivately(Admitted admitted, Cancellation& cancellation,
                                            const WorkObserver& observer);
-  [[nodiscard]] std::optional<Refusal> Reserve(const v1::Task& task, const Known& known,
+  [[nodiscard]] std::optional<Refusal> Reserve(const v1::Task& task, const KnownJob& known,
                                                const v1::DatasetConfig& dataset);
   [[nodiscard]] WorkOutcome Personalize(Admitted admitted, Cancellation& cancellation,
                                         const WorkObserver& observer);
@@ -119,7 +115,7 @@ class Work {
                                  std::span<const float> start, training::TrainResult& result);
 
   WorkParts parts_;
-  PlanCache plans_;
+  JobCache jobs_;
   DatasetCache datasets_;
   LocalStore store_;
 };

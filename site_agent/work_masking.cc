@@ -90,13 +90,13 @@ std::optional<Refusal> RefusalOfSecureAggregation(const Status& status) {
 
 WorkOutcome Work::TakeStep(const v1::Task& task, Cancellation& cancellation,
                            const WorkObserver& observer) {
-  std::variant<Known, Refusal> known = Know(task);
+  std::variant<KnownJob, Refusal> known = Know(task);
   if (auto* refusal = std::get_if<Refusal>(&known)) return *std::move(refusal);
-  const jobs::VerifiedJob& job = std::get<Known>(known).job;
+  const jobs::VerifiedJob& job = std::get<KnownJob>(known).verified;
   const StatusOr<CheckedStep> step = CheckStep(task, job.spec);
   if (!step.ok()) return Refuse(ReasonCode::kTaskInvalid, task, step.status());
   const v1::DatasetConfig* dataset = nullptr;
-  if (std::optional<Refusal> refusal = RefusalOf(task, std::get<Known>(known), dataset)) {
+  if (std::optional<Refusal> refusal = RefusalOf(task, std::get<KnownJob>(known), dataset)) {
     return *std::move(refusal);
   }
   observer.on_admitted();
