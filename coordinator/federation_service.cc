@@ -1,6 +1,8 @@
 #include "coordinator/federation_service.h"
 
 #include <algorithm>
+#include <chrono>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -17,6 +19,8 @@ namespace chorale::coordinator {
 namespace {
 
 constexpr std::string_view kInvalidUpdate = "INVALID_UPDATE";
+// For a call that was cancelled to end: it has at most one chunk in hand.
+constexpr Duration kPatience = std::chrono::seconds(5);
 
 // Ends a call that is refused before it begins.
 class RefusedStream final
@@ -68,9 +72,10 @@ Status FederationService::Fetch(grpc::ServerContext& context, const v1::FetchBlo
                            callers_.Authenticate(context, v1::PARTY_ROLE_SITE));
   CHORALE_ASSIGN_OR_RETURN(const crypto::Digest digest,
                            crypto::DigestFromBytes(AsBytes(request.digest())));
-  CHORALE_ASSIGN_OR_RETURN(TaskTable::Transfer transfer,
-                           tasks_.Begin(TaskId(request.task_id()), SiteId(caller.party.name),
-                                        [&context] { context.TryCancel(); }));
+  CHORALE_ASSIGN_OR_RETURN(
+      TaskTable::Transfer transfer,
+      tasks_.Begin(TaskId(request.task_id()), SiteId(caller.party.name),
+                   TaskTable::Direction::kDown, [&context] { context.TryCancel(); }));
   const std::vector<crypto::BlobId>& blobs = transfer.task().blobs;
   const auto blob = std::find_if(blobs.begin(), blobs.end(),
                                  [&](const crypto::BlobId& id) { return id.digest == digest; });
@@ -121,39 +126,77 @@ Status FederationService::Receive(grpc::ServerContext& context,
   {
     // Closing the round ends transfers under way. This one is over before the report is told, which
     // may be what closes the round: the site must still get its answer.
-    CHORALE_ASSIGN_OR_RETURN(const TaskTable::Transfer transfer,
-                             tasks_.Begin(TaskId(request.header().task_id()), site, cancel));
+    CHORALE_ASSIGN_OR_RETURN(
+        TaskTable::Transfer transfer,
+        tasks_.Begin(TaskId(request.header().task_id()), site, TaskTable::Direction::kUp, cancel));
     task = transfer.task();
     CHORALE_ASSIGN_OR_RETURN(report, DecodeReportHeader(request.header(), task));
     CHORALE_RETURN_IF_ERROR(CheckNotReported(task, report));
-    CHORALE_ASSIGN_OR_RETURN(payload, ReceivePayload(task, report, reader));
+    CHORALE_ASSIGN_OR_RETURN(payload, ReceivePayload(transfer, report, reader));
     report.bytes_down = transfer.bytes_down();
   }
   return driver_.Report(task, report, *std::move(payload));
 }
 
 StatusOr<HeldPayload> FederationService::ReceivePayload(
-    const OpenTask& task, const Report& report,
+    TaskTable::Transfer& transfer, const Report& report,
     grpc::ServerReader<v1::ReportResultRequest>& reader) {
-  CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, payloads_.Create(report.payload.size_bytes));
-  rpc::ChunkReceiver receiver(report.payload);
+  const OpenTask& task = transfer.task();
+  std::unique_ptr<PartialPayload> partial;
   v1::ReportResultRequest request;
   while (reader.Read(&request)) {
     if (!request.has_chunk()) return InvalidArgument("a report has one header, then chunks");
     const v1::Chunk& chunk = request.chunk();
-    CHORALE_RETURN_IF_ERROR(receiver.Accept(chunk));
+    if (partial == nullptr) {
+      CHORALE_ASSIGN_OR_RETURN(partial, BeginPayload(transfer, report.payload, chunk));
+    }
+    CHORALE_RETURN_IF_ERROR(partial->receiver.Accept(chunk));
     const ByteSpan piece = AsBytes(chunk.data());
     if (const Status sound = CheckPayloadPiece(task, chunk.offset_bytes(), piece); !sound.ok()) {
       ExcludeSite(task, sound);
       return sound;
     }
-    CHORALE_RETURN_IF_ERROR(writer.Append(piece));
+    CHORALE_RETURN_IF_ERROR(partial->writer.Append(piece));
     metrics_.bytes_received.Increment(static_cast<double>(piece.size()));
   }
-  CHORALE_RETURN_IF_ERROR(receiver.Finish());
-  CHORALE_ASSIGN_OR_RETURN(HeldPayload held, std::move(writer).Commit(report.payload));
+  if (partial == nullptr) return DataLoss("the report has no payload");
+  if (partial->receiver.received_bytes() < report.payload.size_bytes) {
+    const Status broken = partial->receiver.Finish();
+    if (!IsInline(report.payload)) transfer.KeepPartial(std::move(partial));
+    return broken;
+  }
+  CHORALE_RETURN_IF_ERROR(partial->receiver.Finish());
+  CHORALE_ASSIGN_OR_RETURN(HeldPayload held, std::move(partial->writer).Commit(report.payload));
   if (IsCheckedAsWhole(task)) CHORALE_RETURN_IF_ERROR(CheckWhole(task, report));
   return held;
+}
+
+StatusOr<std::unique_ptr<PartialPayload>> FederationService::BeginPayload(
+    TaskTable::Transfer& transfer, const crypto::BlobId& payload, const v1::Chunk& first) {
+  std::unique_ptr<PartialPayload> partial = transfer.TakePartial(payload);
+  if (first.offset_bytes() == 0) {
+    CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, payloads_.Create(payload.size_bytes));
+    return std::make_unique<PartialPayload>(rpc::ChunkReceiver(payload), std::move(writer));
+  }
+  if (partial != nullptr) return partial;
+  return Unavailable("the bytes before this chunk are not held any more: begin anew");
+}
+
+grpc::Status FederationService::FindReport(grpc::ServerContext* context,
+                                           const v1::FindReportRequest* request,
+                                           v1::FindReportResponse* response) {
+  const StatusOr<std::uint64_t> received = FindReceived(*context, *request);
+  if (received.ok()) response->set_received_bytes(*received);
+  return rpc::ToGrpc(received.status());
+}
+
+StatusOr<std::uint64_t> FederationService::FindReceived(grpc::ServerContext& context,
+                                                        const v1::FindReportRequest& request) {
+  CHORALE_ASSIGN_OR_RETURN(const Caller caller,
+                           callers_.Authenticate(context, v1::PARTY_ROLE_SITE));
+  CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId payload, rpc::FromProto(request.payload()));
+  return tasks_.FindPartial(TaskId(request.task_id()), SiteId(caller.party.name), payload,
+                            kPatience);
 }
 
 Status FederationService::CheckWhole(const OpenTask& task, const Report& report) {

@@ -35,6 +35,8 @@ class FederationService final
   grpc::Status ReportResult(grpc::ServerContext* context,
                             grpc::ServerReader<v1::ReportResultRequest>* reader,
                             v1::ReportResultResponse* response) override;
+  grpc::Status FindReport(grpc::ServerContext* context, const v1::FindReportRequest* request,
+                          v1::FindReportResponse* response) override;
 
  private:
   [[nodiscard]] Status Fetch(grpc::ServerContext& context, const v1::FetchBlobRequest& request,
@@ -42,8 +44,13 @@ class FederationService final
   [[nodiscard]] Status Receive(grpc::ServerContext& context,
                                grpc::ServerReader<v1::ReportResultRequest>& reader);
   [[nodiscard]] StatusOr<HeldPayload> ReceivePayload(
-      const OpenTask& task, const Report& report,
+      TaskTable::Transfer& transfer, const Report& report,
       grpc::ServerReader<v1::ReportResultRequest>& reader);
+  // Of a payload whose first chunk is this.
+  [[nodiscard]] StatusOr<std::unique_ptr<PartialPayload>> BeginPayload(
+      TaskTable::Transfer& transfer, const crypto::BlobId& payload, const v1::Chunk& first);
+  [[nodiscard]] StatusOr<std::uint64_t> FindReceived(grpc::ServerContext& context,
+                                                     const v1::FindReportRequest& request);
   // Checks a payload that says something only as a whole, once it is held.
   [[nodiscard]] Status CheckWhole(const OpenTask& task, const Report& report);
   // The site's own fault: the round goes on without it, and says so.

@@ -25,25 +25,37 @@ TaskId TaskIdOf(const JobId& job, RoundKey round, const SiteId& site) {
 }
 
 TaskTable::Transfer::Transfer(TaskTable& table, std::shared_ptr<Entry> entry,
-                              std::list<std::function<void()>>::iterator cancel)
-    : table_(&table), entry_(std::move(entry)), cancel_(cancel), task_(entry_->task) {}
+                              std::list<Call>::iterator call)
+    : table_(&table), entry_(std::move(entry)), call_(call), task_(entry_->task) {}
 
 TaskTable::Transfer::Transfer(Transfer&& other) noexcept
     : table_(std::exchange(other.table_, nullptr)),
       entry_(std::move(other.entry_)),
-      cancel_(other.cancel_),
+      call_(other.call_),
       task_(std::move(other.task_)) {}
 
 TaskTable::Transfer::~Transfer() {
   if (table_ == nullptr) return;
   const std::scoped_lock lock(table_->mutex_);
-  entry_->cancels.erase(cancel_);
+  entry_->calls.erase(call_);
   --table_->num_transfers_;
+  table_->call_ended_.notify_all();
 }
 
 void TaskTable::Transfer::AddBytesDown(std::uint64_t bytes) { entry_->bytes_down += bytes; }
 
 std::uint64_t TaskTable::Transfer::bytes_down() const { return entry_->bytes_down; }
+
+std::unique_ptr<PartialPayload> TaskTable::Transfer::TakePartial(const crypto::BlobId& payload) {
+  const std::scoped_lock lock(table_->mutex_);
+  if (entry_->partial == nullptr || entry_->partial->receiver.expected() != payload) return nullptr;
+  return std::move(entry_->partial);
+}
+
+void TaskTable::Transfer::KeepPartial(std::unique_ptr<PartialPayload> partial) {
+  const std::scoped_lock lock(table_->mutex_);
+  entry_->partial = std::move(partial);
+}
 
 TaskTable::SilentCall::SilentCall(SilentCall&& other) noexcept
     : table_(std::exchange(other.table_, nullptr)), record_(other.record_) {}
@@ -93,22 +105,40 @@ void TaskTable::Close(const JobId& job, RoundKey round) {
   const std::string prefix = TaskIdOf(job, round, SiteId("")).value();
   auto entry = entries_.lower_bound(TaskId(prefix));
   while (entry != entries_.end() && entry->first.value().starts_with(prefix)) {
-    for (const auto& cancel : entry->second->cancels) cancel();
+    for (const Call& call : entry->second->calls) call.cancel();
     entry = entries_.erase(entry);
   }
 }
 
 StatusOr<TaskTable::Transfer> TaskTable::Begin(const TaskId& id, const SiteId& site,
-                                               std::function<void()> cancel) {
+                                               Direction direction, std::function<void()> cancel) {
   const std::scoped_lock lock(mutex_);
   CHORALE_ASSIGN_OR_RETURN(std::shared_ptr<Entry> entry, FindEntry(id, site));
-  if (num_transfers_ >= max_transfers_ || entry->cancels.size() >= kMaxTransfersOfTask) {
+  if (num_transfers_ >= max_transfers_ || entry->calls.size() >= kMaxTransfersOfTask) {
     return ResourceExhausted("too many transfers are under way: try again");
   }
   ++num_transfers_;
-  entry->cancels.push_back(std::move(cancel));
-  const auto place = std::prev(entry->cancels.end());
+  entry->calls.push_back({direction, std::move(cancel)});
+  const auto place = std::prev(entry->calls.end());
   return Transfer(*this, std::move(entry), place);
+}
+
+StatusOr<std::uint64_t> TaskTable::FindPartial(const TaskId& id, const SiteId& site,
+                                               const crypto::BlobId& payload, Duration patience) {
+  std::unique_lock lock(mutex_);
+  CHORALE_ASSIGN_OR_RETURN(const std::shared_ptr<Entry> entry, FindEntry(id, site));
+  for (const Call& call : entry->calls) {
+    if (call.direction == Direction::kUp) call.cancel();
+  }
+  const auto has_ended = [&] {
+    return std::ranges::none_of(entry->calls,
+                                [](const Call& call) { return call.direction == Direction::kUp; });
+  };
+  if (!call_ended_.wait_for(lock, patience, has_ended)) {
+    return ResourceExhausted("an earlier transfer of this report has not ended: try again");
+  }
+  if (entry->partial == nullptr || entry->partial->receiver.expected() != payload) return 0;
+  return entry->partial->receiver.received_bytes();
 }
 
 StatusOr<OpenTask> TaskTable::Find(const TaskId& id, const SiteId& site) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -11,9 +12,11 @@
 #include <vector>
 
 #include "chorale/v1/jobs.pb.h"
+#include "coordinator/payload_store.h"
 #include "coordinator/round.h"
 #include "core/crypto/blob_digest.h"
 #include "core/ids.h"
+#include "core/rpc/chunks.h"
 #include "core/status.h"
 #include "core/time.h"
 
@@ -40,6 +43,12 @@ struct OpenTask {
   std::optional<Report> report = {};  // What the site has reported already.
 };
 
+// The beginning of a report's payload.
+struct PartialPayload {
+  rpc::ChunkReceiver receiver;
+  PayloadWriter writer;
+};
+
 // "<job>/<round>/<attempt>/<site>"; of a step of secure aggregation that is no report,
 // "<job>/<round>/<attempt>/<step>/<site>".
 [[nodiscard]] TaskId TaskIdOf(const JobId& job, RoundKey round, const SiteId& site);
@@ -48,8 +57,11 @@ struct OpenTask {
 // for concurrent use.
 class TaskTable {
   struct Entry;
+  struct Call;
 
  public:
+  enum class Direction { kDown, kUp };  // To the site, from it.
+
   // One transfer under way for a task. Ends with it.
   class Transfer {
    public:
@@ -59,14 +71,17 @@ class TaskTable {
     [[nodiscard]] const OpenTask& task() const { return task_; }
     void AddBytesDown(std::uint64_t bytes);
     [[nodiscard]] std::uint64_t bytes_down() const;  // Of all transfers of this task.
+    // What an earlier transfer left of this payload; null when nothing.
+    [[nodiscard]] std::unique_ptr<PartialPayload> TakePartial(const crypto::BlobId& payload);
+    // Leaves it to the next transfer, until the task is closed.
+    void KeepPartial(std::unique_ptr<PartialPayload> partial);
 
    private:
     friend class TaskTable;
-    Transfer(TaskTable& table, std::shared_ptr<Entry> entry,
-             std::list<std::function<void()>>::iterator cancel);
+    Transfer(TaskTable& table, std::shared_ptr<Entry> entry, std::list<Call>::iterator call);
     TaskTable* table_;
     std::shared_ptr<Entry> entry_;
-    std::list<std::function<void()>>::iterator cancel_;
+    std::list<Call>::iterator call_;
     OpenTask task_;
   };
 
@@ -108,15 +123,26 @@ class TaskTable {
   // table's lock, when the task is closed before the transfer ends; it must not block.
   // FAILED_PRECONDITION: no such open task, that is, its round is closed; PERMISSION_DENIED:
   // another site's; RESOURCE_EXHAUSTED: too many transfers, try again.
-  [[nodiscard]] StatusOr<Transfer> Begin(const TaskId& id, const SiteId& site,
+  [[nodiscard]] StatusOr<Transfer> Begin(const TaskId& id, const SiteId& site, Direction direction,
                                          std::function<void()> cancel);
+  // How much of this payload a broken transfer has left. One that is still under way is cancelled
+  // first: its site asks, so it is of a connection that is no more. RESOURCE_EXHAUSTED: it has not
+  // ended after `patience`. Else errors as Begin.
+  [[nodiscard]] StatusOr<std::uint64_t> FindPartial(const TaskId& id, const SiteId& site,
+                                                    const crypto::BlobId& payload,
+                                                    Duration patience);
   // The task's round and site, for a refusal. Errors as Begin.
   [[nodiscard]] StatusOr<OpenTask> Find(const TaskId& id, const SiteId& site) const;
 
  private:
+  struct Call {
+    Direction direction;
+    std::function<void()> cancel;
+  };
   struct Entry {
     OpenTask task;
-    std::list<std::function<void()>> cancels;  // Of the transfers under way.
+    std::list<Call> calls;  // The transfers under way.
+    std::unique_ptr<PartialPayload> partial;
     std::atomic<std::uint64_t> bytes_down{0};
   };
   [[nodiscard]] StatusOr<std::shared_ptr<Entry>> FindEntry(const TaskId& id,
@@ -124,6 +150,7 @@ class TaskTable {
 
   const std::size_t max_transfers_;
   mutable std::mutex mutex_;  // Guards everything below and the entries.
+  std::condition_variable call_ended_;
   std::map<TaskId, std::shared_ptr<Entry>>
       entries_;  // shared_ptr: transfers outlive their task's removal.
   std::size_t num_transfers_ = 0;

@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "chorale/v1/federation.grpc.pb.h"
+#include "core/chunking.h"
+#include "core/log.h"
 #include "core/rpc/channel.h"
 #include "core/rpc/chunks.h"
 #include "core/rpc/status_conversion.h"
@@ -109,19 +111,46 @@ class FederationClient::State {
   Status Report(const OutgoingReport& report) {
     const std::shared_ptr<Connection> connection = CurrentConnection();
     if (connection == nullptr) return NotConnected();
-    grpc::ClientContext context;
-    context.set_deadline(TransferDeadline(report.header.payload().size_bytes()));
-    // Metadata, header and first chunk leave together.
-    context.set_initial_metadata_corked(true);
-    SetReportContext(&context);
-    const Status status = WriteReport(*connection, context, report);
-    SetReportContext(nullptr);
+    const Status status = ResumeReport(*connection, report);
     return rpc::ExplainConnectionFailure(status, options_.coordinator);
   }
 
  private:
-  Status WriteReport(Connection& connection, grpc::ClientContext& context,
-                     const OutgoingReport& report) {
+  // Where the payload goes on: what the coordinator has of it already. Small ones are sent whole.
+  StatusOr<std::uint64_t> FindOffset(Connection& connection, const OutgoingReport& report) {
+    const std::uint64_t size_bytes = report.header.payload().size_bytes();
+    if (size_bytes <= kChunkBytes) return 0;
+    grpc::ClientContext context;
+    context.set_deadline(TransferDeadline(0));
+    const ReportCall call(*this, context);
+    v1::FindReportRequest request;
+    request.set_task_id(report.header.task_id());
+    *request.mutable_payload() = report.header.payload();
+    v1::FindReportResponse response;
+    const Status status = rpc::FromGrpc(connection.stub->FindReport(&context, request, &response));
+    // An older coordinator takes reports from their beginning.
+    if (status.code() == StatusCode::kUnimplemented) return 0;
+    CHORALE_RETURN_IF_ERROR(status);
+    const std::uint64_t received = response.received_bytes();
+    return received < size_bytes && received % kChunkBytes == 0 ? received : 0;
+  }
+
+  Status ResumeReport(Connection& connection, const OutgoingReport& report) {
+    CHORALE_ASSIGN_OR_RETURN(const std::uint64_t offset, FindOffset(connection, report));
+    if (offset > 0) {
+      log::Info("report.resumed", {{"task", report.header.task_id()},
+                                   {"sent_bytes", offset},
+                                   {"size_bytes", report.header.payload().size_bytes()}});
+    }
+    return WriteReport(connection, report, offset);
+  }
+
+  Status WriteReport(Connection& connection, const OutgoingReport& report, std::uint64_t offset) {
+    grpc::ClientContext context;
+    context.set_deadline(TransferDeadline(report.header.payload().size_bytes()));
+    // Metadata, header and first chunk leave together.
+    context.set_initial_metadata_corked(true);
+    const ReportCall call(*this, context);
     v1::ReportResultResponse response;
     const auto writer = connection.stub->ReportResult(&context, &response);
     v1::ReportResultRequest request;
@@ -141,7 +170,7 @@ class FederationClient::State {
       const auto* bytes = std::get_if<Bytes>(&report.payload);
       sent = bytes != nullptr
                  ? rpc::SendBytes(*bytes, write)
-                 : rpc::SendBlob(std::get<storage::BlobReader>(report.payload), 0, write);
+                 : rpc::SendBlob(std::get<storage::BlobReader>(report.payload), offset, write);
     }
     // A peer that stops receiving has said why in its status; a payload that cannot be read must
     // not look complete.
@@ -207,10 +236,21 @@ class FederationClient::State {
     return connection_;
   }
 
-  void SetReportContext(grpc::ClientContext* context) {
-    const std::lock_guard lock(mutex_);
-    report_context_ = context;
-  }
+  // A call of the reporter's thread, for HangUp to cancel.
+  class ReportCall {
+   public:
+    ReportCall(State& state, grpc::ClientContext& context) : state_(state) { Set(&context); }
+    ~ReportCall() { Set(nullptr); }
+    ReportCall(const ReportCall&) = delete;
+    ReportCall& operator=(const ReportCall&) = delete;
+
+   private:
+    void Set(grpc::ClientContext* context) {
+      const std::lock_guard lock(state_.mutex_);
+      state_.report_context_ = context;
+    }
+    State& state_;
+  };
 
   const ClientOptions options_;
   const identity::Identity& identity_;

@@ -31,6 +31,7 @@ class ChunkReceiver {
   // DATA_LOSS unless every byte came and the whole has the expected digest.
   [[nodiscard]] Status Finish() const;
   [[nodiscard]] std::uint64_t received_bytes() const { return hasher_.size_bytes(); }
+  [[nodiscard]] const crypto::BlobId& expected() const { return expected_; }
 
  private:
   crypto::BlobId expected_;

@@ -21,6 +21,7 @@
 #include "core/parameters.h"
 #include "core/rpc/channel.h"
 #include "core/rpc/chunks.h"
+#include "core/rpc/status_conversion.h"
 #include "core/rpc/tls.h"
 #include "core/storage/file.h"
 #include "jobs/signed_job.h"
@@ -113,6 +114,52 @@ class WireSite {
     }
     return writer->Finish();
   }
+
+  // How much of the report the coordinator holds.
+  StatusOr<std::uint64_t> FindReport(const std::string& task, ByteSpan bytes) {
+    grpc::ClientContext context;
+    v1::FindReportRequest request;
+    request.set_task_id(task);
+    *request.mutable_payload() = rpc::ToProto(crypto::IdentifyBlob(bytes));
+    v1::FindReportResponse response;
+    CHORALE_RETURN_IF_ERROR(rpc::FromGrpc(stub_->FindReport(&context, request, &response)));
+    return response.received_bytes();
+  }
+
+  // A report of which some chunks are sent.
+  class PartialReport {
+   public:
+    PartialReport(WireSite& site, const std::string& task, ByteSpan bytes, std::size_t first_chunk,
+                  std::size_t num_chunks)
+        : writer_(site.stub_->ReportResult(&context_, &response_)) {
+      v1::ReportResultRequest request;
+      request.mutable_header()->set_task_id(task);
+      request.mutable_header()->set_num_examples(10);
+      *request.mutable_header()->mutable_payload() = rpc::ToProto(crypto::IdentifyBlob(bytes));
+      writer_->Write(request);
+      for (std::size_t index = first_chunk; index < first_chunk + num_chunks; ++index) {
+        const ChunkRange range = ChunkAt(bytes.size(), index);
+        const ByteSpan data = bytes.subspan(range.offset_bytes, range.size_bytes);
+        const crypto::Digest digest = crypto::Sha256(data);
+        v1::Chunk& chunk = *request.mutable_chunk();
+        chunk.set_offset_bytes(range.offset_bytes);
+        chunk.set_data(data.data(), data.size());
+        chunk.set_sha256(digest.data(), digest.size());
+        writer_->Write(request);
+      }
+    }
+    // All that was sent arrives, and then no more.
+    void Break() { (void)Finish(); }
+    grpc::Status Finish() {
+      writer_->WritesDone();
+      return writer_->Finish();
+    }
+
+   private:
+    grpc::ClientContext context_;
+    v1::ReportResultResponse response_;
+    std::unique_ptr<grpc::ClientWriter<v1::ReportResultRequest>> writer_;
+  };
 
   [[nodiscard]] bool has_drained() const { return has_drained_; }
 

@@ -18,7 +18,7 @@ class TaskTableTest : public testing::Test {
     table_.Open({.id = kTask, .job = kJob, .round = kRound, .site = kNorth, .payload_bytes = 8});
   }
   StatusOr<TaskTable::Transfer> Begin() {
-    return table_.Begin(kTask, kNorth, [this] { ++num_cancelled_; });
+    return table_.Begin(kTask, kNorth, TaskTable::Direction::kDown, [this] { ++num_cancelled_; });
   }
 
   int num_cancelled_ = 0;
@@ -85,13 +85,15 @@ TEST_F(TaskTableTest, BoundsAllTransfers) {
   table_.Open({.id = south, .job = kJob, .round = kRound, .site = SiteId("south")});
   const auto first = Begin();
   const auto second = Begin();
-  std::optional<StatusOr<TaskTable::Transfer>> third = table_.Begin(south, SiteId("south"), [] {});
+  std::optional<StatusOr<TaskTable::Transfer>> third =
+      table_.Begin(south, SiteId("south"), TaskTable::Direction::kDown, [] {});
   ASSERT_TRUE(third->ok());
 
-  EXPECT_EQ(table_.Begin(south, SiteId("south"), [] {}).status().code(),
-            StatusCode::kResourceExhausted);
+  EXPECT_EQ(
+      table_.Begin(south, SiteId("south"), TaskTable::Direction::kDown, [] {}).status().code(),
+      StatusCode::kResourceExhausted);
   third.reset();
-  EXPECT_TRUE(table_.Begin(south, SiteId("south"), [] {}).ok());
+  EXPECT_TRUE(table_.Begin(south, SiteId("south"), TaskTable::Direction::kDown, [] {}).ok());
 }
 
 TEST_F(TaskTableTest, CountsBytesOverAllTransfersOfATask) {
