@@ -153,15 +153,26 @@ void Driver::RunSession() {
     } else {
       inbound = inbox_.Pop();
     }
-    if (inbound.has_value()) {
-      if (const std::optional<Event> event = ToEvent(*std::move(inbound))) Apply(*event);
-    } else {
-      Apply(TimePassed{});
-    }
+    Take(std::move(inbound));
   }
   if (cancellation_ != nullptr) cancellation_->Cancel();
   jobs_.Close();
   reports_.Close();
+}
+
+void Driver::Take(std::optional<Inbound> inbound) {
+  if (!inbound.has_value()) return Apply(TimePassed{});
+  if (const std::optional<Event> event = ToEvent(*std::move(inbound))) Apply(*event);
+}
+
+bool Driver::StepSession() {
+  if (is_stopped_) return false;
+  std::optional<Inbound> inbound = inbox_.PopWithin(Duration::zero());
+  const std::optional<Time> deadline = session_.NextDeadline();
+  const bool is_due = deadline.has_value() && *deadline <= parts_.clock.Now();
+  if (!inbound.has_value() && !is_due) return false;
+  Take(std::move(inbound));
+  return true;
 }
 
 std::optional<Event> Driver::ToEvent(Inbound inbound) {
@@ -211,23 +222,31 @@ void Driver::Send(const ControlRelease& release) {
 }
 
 void Driver::RunWorker() {
-  while (std::optional<Job> job = jobs_.Pop()) {
-    const v1::Task& task = *job->task;
-    Time last_progress = parts_.clock.Now();
-    const WorkObserver observer{
-        .on_admitted = [&] { inbox_.Push(Event(TaskAdmitted{TaskId(task.task_id())})); },
-        .on_progress =
-            [&](double share) {
-              const Time now = parts_.clock.Now();
-              if (now - last_progress < kProgressInterval) return;
-              last_progress = now;
-              const double permille = std::clamp(share, 0.0, 1.0) * 1000;
-              inbox_.Push(Event(
-                  WorkProgressed{TaskId(task.task_id()), static_cast<std::uint32_t>(permille)}));
-            }};
-    WorkOutcome outcome = parts_.work.Run(task, *job->cancellation, observer);
-    inbox_.Push(EventOf(task, std::move(outcome), *job->cancellation));
-  }
+  while (const std::optional<Job> job = jobs_.Pop()) RunTask(*job);
+}
+
+bool Driver::StepWorker() {
+  const std::optional<Job> job = jobs_.PopWithin(Duration::zero());
+  if (job.has_value()) RunTask(*job);
+  return job.has_value();
+}
+
+void Driver::RunTask(const Job& job) {
+  const v1::Task& task = *job.task;
+  Time last_progress = parts_.clock.Now();
+  const WorkObserver observer{
+      .on_admitted = [&] { inbox_.Push(Event(TaskAdmitted{TaskId(task.task_id())})); },
+      .on_progress =
+          [&](double share) {
+            const Time now = parts_.clock.Now();
+            if (now - last_progress < kProgressInterval) return;
+            last_progress = now;
+            const double permille = std::clamp(share, 0.0, 1.0) * 1000;
+            inbox_.Push(Event(
+                WorkProgressed{TaskId(task.task_id()), static_cast<std::uint32_t>(permille)}));
+          }};
+  WorkOutcome outcome = parts_.work.Run(task, *job.cancellation, observer);
+  inbox_.Push(EventOf(task, std::move(outcome), *job.cancellation));
 }
 
 Event Driver::EventOf(const v1::Task& task, WorkOutcome outcome, const Cancellation& cancellation) {
@@ -267,13 +286,21 @@ Event Driver::AfterRelease(const v1::Task& task, const Status& passed) {
 }
 
 void Driver::RunReporter() {
-  while (std::optional<TaskId> task_id = reports_.Pop()) {
-    const Status answer = parts_.guard.Deliver(*task_id);
-    if (!answer.ok() && answer.code() != StatusCode::kAlreadyExists) {
-      log::Warning("report.not_taken", {{"task", task_id->value()}, {"reason", MessageOf(answer)}});
-    }
-    inbox_.Push(Answer{*std::move(task_id), answer});
+  while (std::optional<TaskId> task_id = reports_.Pop()) Deliver(*std::move(task_id));
+}
+
+bool Driver::StepReporter() {
+  std::optional<TaskId> task_id = reports_.PopWithin(Duration::zero());
+  if (task_id.has_value()) Deliver(*task_id);
+  return task_id.has_value();
+}
+
+void Driver::Deliver(TaskId task_id) {
+  const Status answer = parts_.guard.Deliver(task_id);
+  if (!answer.ok() && answer.code() != StatusCode::kAlreadyExists) {
+    log::Warning("report.not_taken", {{"task", task_id.value()}, {"reason", MessageOf(answer)}});
   }
+  inbox_.Push(Answer{std::move(task_id), answer});
 }
 
 }  // namespace chorale::site_agent

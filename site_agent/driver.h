@@ -53,6 +53,13 @@ class Driver final : public LinkObserver {
   // Returns when the session has ended.
   void Wait();
 
+  // What the three threads do, one thing at a time, for whoever owns time and chance. Each returns
+  // false when there is nothing to do. REQUIRES: one thread, and never Start().
+  bool StepSession();   // One event that waits, or the time that has passed.
+  bool StepWorker();    // One task, from its checks to the release guard.
+  bool StepReporter();  // One attempt to deliver a report.
+  [[nodiscard]] const Session& session() const { return session_; }
+
   void OnOpened() override;
   void OnMessage(v1::CoordinatorMessage message) override;
   void OnClosed(const Status& reason) override;
@@ -78,6 +85,10 @@ class Driver final : public LinkObserver {
   void RunSession();
   void RunWorker();
   void RunReporter();
+  // What came, or nothing: time has passed.
+  void Take(std::optional<Inbound> inbound);
+  void RunTask(const Job& job);
+  void Deliver(TaskId task_id);
   [[nodiscard]] std::optional<Event> ToEvent(Inbound inbound);
   void Apply(const Event& event);
   [[nodiscard]] Event EventOf(const v1::Task& task, WorkOutcome outcome,
