@@ -1,0 +1,151 @@
+#include "tests/simulation/scenario.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <utility>
+
+#include "tests/simulation/parties.h"
+#include "tests/site_agent/fixtures.h"
+
+namespace chorale::simulation {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr std::uint64_t kMostTroubles = 6;
+constexpr std::uint64_t kMostWritesUntilFault = 60;
+
+class Draw {
+ public:
+  explicit Draw(std::uint64_t seed) : random_(seed) {}
+
+  bool Chance(double probability) { return random_.NextDouble() < probability; }
+  std::uint64_t UpTo(std::uint64_t most) { return random_.NextBelow(most + 1); }
+  double Rate(double most) { return most * random_.NextDouble(); }
+  Duration Between(Duration least, Duration most) {
+    return least + Duration(static_cast<std::int64_t>(
+                       random_.NextBelow(static_cast<std::uint64_t>((most - least).count()))));
+  }
+  template <typename Thing>
+  const Thing& OneOf(const std::vector<Thing>& things) {
+    return things[random_.NextBelow(things.size())];
+  }
+
+  Weather SomeWeather() {
+    Weather weather{.least_latency = milliseconds(1), .most_latency = milliseconds(10)};
+    if (Chance(0.5)) weather.most_latency = Between(milliseconds(20), milliseconds(2000));
+    if (Chance(0.3)) return weather;
+    if (Chance(0.5)) weather.drop = Rate(0.05);
+    if (Chance(0.5)) weather.duplicate = Rate(0.2);
+    if (Chance(0.5)) weather.reorder = Rate(0.2);
+    if (Chance(0.5)) weather.lose_call = Rate(0.3);
+    if (Chance(0.7)) weather.lose_answer = Rate(0.4);
+    if (Chance(0.7)) weather.repeat_call = Rate(0.4);
+    return weather;
+  }
+
+  Trouble SomeTrouble(const std::vector<std::string>& sites, Duration until) {
+    static const std::vector<TroubleKind> kinds = {
+        TroubleKind::kKill,      TroubleKind::kKill,      TroubleKind::kPowerCut,
+        TroubleKind::kPowerCut,  TroubleKind::kStop,      TroubleKind::kCut,
+        TroubleKind::kDiskFault, TroubleKind::kDiskFault, TroubleKind::kDiskFault,
+        TroubleKind::kDiskFull,  TroubleKind::kClockJump};
+    static const std::vector<DiskFault> faults = {DiskFault::kFull, DiskFault::kError,
+                                                  DiskFault::kDeath, DiskFault::kLateDeath};
+    Trouble trouble{.when = Between(Duration(0), until),
+                    .kind = OneOf(kinds),
+                    .whom = Chance(0.4) ? "coordinator" : OneOf(sites)};
+    const Duration longest = trouble.kind == TroubleKind::kCut         ? Duration(minutes(10))
+                             : trouble.kind == TroubleKind::kClockJump ? Duration(minutes(20))
+                                                                       : Duration(minutes(1));
+    trouble.how_long = Between(milliseconds(100), Chance(0.7) ? longest / 10 : longest);
+    trouble.fault = OneOf(faults);
+    trouble.countdown = 1 + static_cast<int>(UpTo(kMostWritesUntilFault));
+    return trouble;
+  }
+
+ private:
+  SeededRandom random_;
+};
+
+v1::JobSpec SomeJob(Draw& draw, std::size_t num_sites, int number) {
+  v1::JobSpec spec = site_agent::MakeJobSpec();
+  spec.set_name("job-" + std::to_string(number));
+  spec.set_seed(draw.UpTo(1'000'000));
+  spec.mutable_data()->set_standardization(v1::STANDARDIZATION_NONE);
+  v1::TrainingSpec& training = *spec.mutable_training();
+  training.mutable_metrics()->DeleteSubrange(1, 1);  // Tables have no test rows.
+  v1::RoundsSpec& rounds = *spec.mutable_rounds();
+  rounds.set_count(1 + static_cast<std::uint32_t>(draw.UpTo(2)));
+  rounds.set_max_abandoned(1000);
+  rounds.mutable_deadline()->set_seconds(20 + static_cast<std::int64_t>(draw.UpTo(40)));
+  const bool is_masked = num_sites >= 3 && draw.Chance(0.6);
+  const std::size_t fewest = is_masked ? 3 : 1;
+  rounds.set_min_reports(static_cast<std::uint32_t>(fewest + draw.UpTo(num_sites - fewest)));
+  if (draw.Chance(0.5)) {
+    spec.mutable_aggregation()->mutable_fedavg()->set_weighting(v1::WEIGHTING_UNIFORM);
+  }
+  if (is_masked) spec.clear_secure_aggregation();
+  return spec;
+}
+
+}  // namespace
+
+Scenario DrawScenario(std::uint64_t seed) {
+  Draw draw(seed);
+  Scenario scenario;
+  const std::size_t num_sites = 2 + draw.UpTo(Parties::kMaxSites - 2);
+  const std::vector<std::string>& all = Parties::Sites();
+  scenario.sites = {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(num_sites)};
+  scenario.weather = draw.SomeWeather();
+  const int num_jobs = draw.Chance(0.2) ? 2 : 1;
+  for (int i = 0; i < num_jobs; ++i) {
+    PlannedJob job{.spec = SomeJob(draw, num_sites, i + 1),
+                   .when = draw.Between(Duration(0), seconds(5)),
+                   .cancelled_after = {}};
+    if (draw.Chance(0.05)) job.cancelled_after = draw.Between(seconds(1), minutes(2));
+    scenario.jobs.push_back(std::move(job));
+  }
+  scenario.calm_after = draw.Between(seconds(20), minutes(3));
+  const std::uint64_t num_troubles = draw.UpTo(kMostTroubles);
+  // Most of it soon, when there is something to disturb.
+  const Duration until = draw.Chance(0.7) ? Duration(seconds(20)) : scenario.calm_after;
+  for (std::uint64_t i = 0; i < num_troubles; ++i) {
+    scenario.troubles.push_back(draw.SomeTrouble(scenario.sites, until));
+  }
+  return scenario;
+}
+
+std::string Describe(const Trouble& trouble) {
+  static constexpr std::array<const char*, 7> kNames = {
+      "kill", "power cut", "stop", "cut line", "disk fault", "full disk", "clock jump"};
+  static constexpr std::array<const char*, 4> kFaults = {"no space", "error", "death",
+                                                         "death after"};
+  std::string text = kNames.at(static_cast<std::size_t>(trouble.kind));
+  if (trouble.kind == TroubleKind::kDiskFault) {
+    text += std::string(" (") + kFaults.at(static_cast<std::size_t>(trouble.fault)) +
+            ", at write or sync " + std::to_string(trouble.countdown) + ")";
+  } else {
+    text += " for " + FormatDuration(trouble.how_long);
+  }
+  return text;
+}
+
+std::string Describe(const Scenario& scenario) {
+  std::string text = std::to_string(scenario.sites.size()) + " sites";
+  for (const PlannedJob& job : scenario.jobs) {
+    const v1::JobSpec& spec = job.spec;
+    text += "; " + spec.name() + ": " + std::to_string(spec.rounds().count()) + " rounds of " +
+            std::to_string(spec.rounds().min_reports()) + " reports at least, " +
+            (spec.secure_aggregation().has_none() ? "in the clear"
+             : spec.has_privacy()                 ? "masked and private"
+                                                  : "masked");
+  }
+  return text + "; " + std::to_string(scenario.troubles.size()) + " troubles; calm after " +
+         FormatDuration(scenario.calm_after);
+}
+
+}  // namespace chorale::simulation
