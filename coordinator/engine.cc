@@ -187,7 +187,12 @@ Status Engine::RollBack(const Status& why) {
       continue;
     }
     entry->machine = *std::move(machine);
-    // What the session has done since the last commit, the job has not.
+    // What the session has done since the last commit, the job has not. Who asks for its messages
+    // meanwhile learns that the task is closed.
+    if (const Round* round = entry->machine.round();
+        round != nullptr && entry->exchange != nullptr) {
+      parts_.tasks.Close(id, round->key());
+    }
     entry->exchange = nullptr;
     entry->messages = nullptr;
     to_resume_.insert(id);

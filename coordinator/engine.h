@@ -27,6 +27,7 @@
 #include "core/status.h"
 #include "core/time.h"
 #include "identity/identity.h"
+#include "secagg/parameters.h"
 
 namespace chorale::coordinator {
 
@@ -35,6 +36,8 @@ struct EngineLimits {
   std::uint32_t max_queued_jobs = 1000;
   std::uint64_t max_model_bytes = 64ull << 30;
   Duration heartbeat_interval = std::chrono::seconds(10);
+  // Rounds that a session of secure aggregation has keys for.
+  std::uint32_t rounds_of_session = secagg::kMaxRounds;
 };
 
 // Everything the engine uses and does not own; all must outlive it.

@@ -49,6 +49,7 @@ Status Engine::BeginSession(JobEntry& entry, const std::vector<SiteId>& sites) {
                                              static_cast<std::uint32_t>(sites.size())),
                       .roster = parts_.members.roster_file(),
                       .nonce = {},
+                      .num_rounds = parts_.limits.rounds_of_session,
                       .signing_key = parts_.identity.signing_key()};
   parts_.random.Fill(terms.nonce);
   for (const SiteId& site : sites) {

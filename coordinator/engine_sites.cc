@@ -55,7 +55,9 @@ void Engine::SessionGreeted(SessionId id, SiteGreeting greeting) {
   v1::CoordinatorHello& answer = *message.mutable_hello();
   answer.set_coordinator_version(CHORALE_VERSION);
   *answer.mutable_heartbeat_interval() = ToProto(parts_.limits.heartbeat_interval);
-  *answer.mutable_clock() = ToProto(parts_.clock.WallNow());
+  // The clock that deadlines are told by, so that the site places them rightly whatever steps the
+  // wall clock has taken.
+  *answer.mutable_clock() = ToProto(Now());
   current.channel->Send(std::move(message));
 
   log::Info("site.connected", {{"site", site.value()}, {"agent_version", hello.agent_version}});

@@ -36,6 +36,7 @@ StatusOr<std::shared_ptr<Exchange>> Exchange::Begin(ExchangeTerms terms, Time wa
                                 .members = {},
                                 .roster = std::move(terms.roster),
                                 .group = terms.group,
+                                .num_rounds = terms.num_rounds,
                                 .nonce = terms.nonce,
                                 .signing_key = terms.signing_key};
   std::vector<SiteId> sites;

@@ -35,6 +35,7 @@ struct ExchangeTerms {
   secagg::GroupParameters group = {};
   std::string roster;  // The authority's file.
   crypto::Digest nonce{};
+  std::uint32_t num_rounds = secagg::kMaxRounds;
   const crypto::SigningKey& signing_key;  // Must outlive the exchange.
 };
 

@@ -317,6 +317,25 @@ TEST_F(EngineMaskingTest, ACoordinatorThatStartsAgainBeginsTheRoundAnewAndFinish
   EXPECT_THAT(ModelOf(id), Each(testing::FloatEq((10.0f + 40 + 90) / 60)));
 }
 
+TEST_F(EngineMaskingTest, AfterAFailedCommitNobodyIsBlamedForTheLostSession) {
+  const JobId id = Start(MaskedSpec(1));
+  store_.append_failure = ResourceExhausted("disk full");
+  EXPECT_EQ(Send("east", Bytes(8, 1), "").code(), StatusCode::kUnavailable);
+  // The manifest is gone with the session: who asks for it refuses the task.
+  const std::string lost = Task("north").task_id();
+  EXPECT_EQ(tasks_->Find(TaskId(lost), SiteId("north")).status().code(),
+            StatusCode::kFailedPrecondition);
+  store_.append_failure = OkStatus();
+  engine_->TaskRefused(sessions_.at("north"), TaskId(lost), {"TASK_INVALID", "no such blob"});
+  Advance(std::chrono::seconds(1));
+
+  ASSERT_TRUE(Task("north").has_advertise_keys());
+  EXPECT_NE(Task("north").task_id(), lost);
+  ExchangeKeys();
+  DoRound();
+  EXPECT_EQ(Shown(id).job().state(), v1::JOB_STATE_COMPLETED) << Shown(id).job().reason();
+}
+
 TEST_F(EngineMaskingTest, AReportThatIsNotWhatItsSiteSignedIsLeftOut) {
   const JobId id = Start(MaskedSpec(1));
   ExchangeKeys();

@@ -196,6 +196,17 @@ TEST_F(EngineSitesTest, EndsASessionThatGreetsTwice) {
   EXPECT_EQ(Channel("north").closed->code(), StatusCode::kInvalidArgument);
 }
 
+TEST_F(EngineSitesTest, GreetsWithTheClockThatDeadlinesGoBy) {
+  clock_.StepWall(std::chrono::hours(1));
+  StartRound();
+
+  const std::vector<v1::CoordinatorMessage>& sent = Channel("north").sent;
+  ASSERT_TRUE(sent.front().has_hello());
+  ASSERT_TRUE(sent.back().has_task());
+  EXPECT_EQ(sent.back().task().report_deadline().seconds() - sent.front().hello().clock().seconds(),
+            60);
+}
+
 TEST_F(EngineSitesTest, ListsEverySiteOfTheRoster) {
   Connect("north");
   Connect("south");
