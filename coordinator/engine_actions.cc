@@ -121,6 +121,8 @@ void Engine::Send(JobEntry& entry, const Dispatch& dispatch) {
   const bool is_current = round != nullptr && round->key() == dispatch.round &&
                           std::holds_alternative<Collecting>(round->state());
   if (!is_current) return;
+  // After a failed commit the session is lost, which the next commit tells: nothing can be asked.
+  if (jobs::IsMasked(entry.spec) && entry.exchange == nullptr) return;
   parts_.tasks.Open(MakeOpenTask(entry, dispatch.site));
   const SiteSession* session = sessions_.FindSite(dispatch.site);
   if (session == nullptr) return;  // Sent when it connects.

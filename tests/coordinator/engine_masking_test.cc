@@ -327,7 +327,10 @@ TEST_F(EngineMaskingTest, AfterAFailedCommitNobodyIsBlamedForTheLostSession) {
             StatusCode::kFailedPrecondition);
   store_.append_failure = OkStatus();
   engine_->TaskRefused(sessions_.at("north"), TaskId(lost), {"TASK_INVALID", "no such blob"});
+  Connect("south");  // Nor is anybody asked again who comes back meanwhile.
+  EXPECT_EQ(Channel("south").NumTasks(), 0);
   Advance(std::chrono::seconds(1));
+  MustCommit();
 
   ASSERT_TRUE(Task("north").has_advertise_keys());
   EXPECT_NE(Task("north").task_id(), lost);
