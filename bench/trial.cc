@@ -115,8 +115,11 @@ Status RunAgent(const std::filesystem::path& config_path) {
 
 }  // namespace
 
-Trial::Trial(std::filesystem::path program, int num_sites)
-    : program_(std::move(program)), num_sites_(num_sites) {}
+Trial::Trial(std::filesystem::path program, int num_sites, Places places)
+    : program_(std::move(program)),
+      num_sites_(num_sites),
+      coordinator_directory_(places.coordinator),
+      agents_directory_(places.agents) {}
 
 Trial::~Trial() {
   for (const pid_t pid : agents_) ::kill(pid, SIGTERM);
@@ -124,24 +127,33 @@ Trial::~Trial() {
   End(coordinator_);
 }
 
-StatusOr<std::unique_ptr<Trial>> Trial::Start(int num_sites) {
-  std::unique_ptr<Trial> trial(new Trial(std::filesystem::canonical("/proc/self/exe"), num_sites));
-  CHORALE_RETURN_IF_ERROR(trial->StartCoordinator());
+StatusOr<std::unique_ptr<Trial>> Trial::Start(int num_sites, Places places) {
+  std::unique_ptr<Trial> trial(
+      new Trial(std::filesystem::canonical("/proc/self/exe"), num_sites, places));
+  trial->Enrol();
+  CHORALE_RETURN_IF_ERROR(trial->StartCoordinator("127.0.0.1:0"));
   for (int site = 0; site < num_sites; ++site) {
     CHORALE_RETURN_IF_ERROR(trial->StartAgent("site-" + std::to_string(1000 + site)));
   }
   return trial;
 }
 
-Status Trial::StartCoordinator() {
+void Trial::Enrol() {
   pki_.Enrol(v1::PARTY_ROLE_COORDINATOR, "main");
   pki_.Enrol(v1::PARTY_ROLE_RESEARCHER, "alice");
   for (int site = 0; site < num_sites_; ++site) {
     pki_.Enrol(v1::PARTY_ROLE_SITE, "site-" + std::to_string(1000 + site));
   }
+}
+
+std::filesystem::path Trial::state_directory() const {
+  return coordinator_directory_.path() / "coordinator";
+}
+
+Status Trial::StartCoordinator(const std::string& listen) {
   v1::CoordinatorConfig config;
-  config.set_listen("127.0.0.1:0");
-  config.set_state_directory((directory_.path() / "coordinator").string());
+  config.set_listen(listen);
+  config.set_state_directory(state_directory().string());
   config.set_identity_directory(pki_.DirectoryOf(v1::PARTY_ROLE_COORDINATOR, "main").string());
   config.set_roster(pki_.roster_path().string());
   config.mutable_log()->set_format("json");
@@ -166,11 +178,17 @@ Status Trial::StartCoordinator() {
   // Drained by a child that outlives nothing: the pipe must never fill.
   CHORALE_ASSIGN_OR_RETURN(const pid_t reader,
                            Spawn({"/bin/sh", "-c",
-                                  "exec cat <&" + std::to_string(log[0]) + " >" +
+                                  "exec cat <&" + std::to_string(log[0]) + " >>" +
                                       (directory_.path() / "coordinator.log").string()}));
   agents_.push_back(reader);
   ::close(log[0]);
   return OkStatus();
+}
+
+Status Trial::RestartCoordinator() {
+  ::kill(coordinator_, SIGKILL);
+  End(std::exchange(coordinator_, -1));
+  return StartCoordinator(address_);
 }
 
 Status Trial::StartAgent(const std::string& name) {
@@ -178,7 +196,7 @@ Status Trial::StartAgent(const std::string& name) {
   std::ofstream(csv) << data::MakeSyntheticHospital({.name = name, .num_rows = 60, .shift = 0}, 1);
   v1::SiteConfig config;
   config.set_coordinator(address_);
-  config.set_state_directory((directory_.path() / name).string());
+  config.set_state_directory((agents_directory_.path() / name).string());
   config.set_identity_directory(pki_.DirectoryOf(v1::PARTY_ROLE_SITE, name).string());
   config.set_device("cpu");
   config.set_threads(1);
@@ -204,6 +222,11 @@ Status Trial::StartAgent(const std::string& name) {
 }
 
 StatusOr<v1::ShowJobResponse> Trial::Run(const v1::JobSpec& spec) {
+  CHORALE_ASSIGN_OR_RETURN(const std::string job_id, Submit(spec));
+  return WaitFor(job_id);
+}
+
+StatusOr<std::string> Trial::Submit(const v1::JobSpec& spec) {
   const identity::Identity researcher = pki_.Load(v1::PARTY_ROLE_RESEARCHER, "alice");
   CHORALE_ASSIGN_OR_RETURN(const std::unique_ptr<cli::JobsClient> client,
                            cli::JobsClient::Create(address_, "none", researcher));
@@ -213,15 +236,31 @@ StatusOr<v1::ShowJobResponse> Trial::Run(const v1::JobSpec& spec) {
   crypto::SecureRandom().Fill(key);
   request.set_idempotency_key(ToHex(key));
   CHORALE_ASSIGN_OR_RETURN(const v1::SubmitJobResponse submitted, client->SubmitJob(request));
+  return submitted.job_id();
+}
+
+StatusOr<v1::ShowJobResponse> Trial::WaitFor(const std::string& job_id) {
+  const identity::Identity researcher = pki_.Load(v1::PARTY_ROLE_RESEARCHER, "alice");
+  CHORALE_ASSIGN_OR_RETURN(const std::unique_ptr<cli::JobsClient> client,
+                           cli::JobsClient::Create(address_, "none", researcher));
   v1::WatchJobRequest watch;
-  watch.set_job_id(submitted.job_id());
+  watch.set_job_id(job_id);
   CHORALE_RETURN_IF_ERROR(client->WatchJob(
       watch, [](const v1::WatchJobResponse&) {}, [] {}));
   v1::ShowJobRequest show;
-  show.set_job_id(submitted.job_id());
+  show.set_job_id(job_id);
   CHORALE_ASSIGN_OR_RETURN(v1::ShowJobResponse shown, client->ShowJob(show));
   if (shown.job().state() != v1::JOB_STATE_COMPLETED) return Aborted(shown.job().reason());
   return shown;
+}
+
+Status Trial::Cancel(const std::string& job_id) {
+  const identity::Identity researcher = pki_.Load(v1::PARTY_ROLE_RESEARCHER, "alice");
+  CHORALE_ASSIGN_OR_RETURN(const std::unique_ptr<cli::JobsClient> client,
+                           cli::JobsClient::Create(address_, "none", researcher));
+  v1::CancelJobRequest request;
+  request.set_job_id(job_id);
+  return client->CancelJob(request).status();
 }
 
 StatusOr<std::uint64_t> Trial::CoordinatorPeakBytes() const {

@@ -1,10 +1,13 @@
 #include <CLI/CLI.hpp>
+#include <array>
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "cli/initial_model.h"
 #include "cli/job_progress.h"
@@ -26,7 +29,9 @@ namespace {
 
 // A submission whose answer was lost is sent again under the same key, which makes it the same
 // submission.
-constexpr int kMaxAttempts = 3;
+constexpr std::array<std::chrono::milliseconds, 4> kPauses = {
+    std::chrono::milliseconds(250), std::chrono::milliseconds(500), std::chrono::seconds(1),
+    std::chrono::seconds(2)};
 
 struct Options {
   std::filesystem::path researcher;
@@ -45,11 +50,14 @@ StatusOr<std::string> Submit(const v1::JobSpec& spec, const Researcher& research
   v1::SubmitJobRequest request;
   *request.mutable_job() = jobs::SignJob(spec, researcher.identity);
   request.set_idempotency_key(MakeIdempotencyKey());
-  for (int attempt = 1;; ++attempt) {
+  for (std::size_t attempt = 0;; ++attempt) {
     const auto response = researcher.jobs->SubmitJob(request);
     if (response.ok()) return response->job_id();
-    if (response.status().code() != StatusCode::kUnavailable || attempt == kMaxAttempts)
+    if (response.status().code() != StatusCode::kUnavailable || attempt == kPauses.size()) {
       return response.status();
+    }
+    // A coordinator that is started again is back in a moment.
+    std::this_thread::sleep_for(kPauses[attempt]);
   }
 }
 

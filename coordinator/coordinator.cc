@@ -40,6 +40,12 @@ StatusOr<identity::Identity> LoadIdentity(const std::filesystem::path& directory
   return loaded;
 }
 
+StatusOr<std::unique_ptr<JobStore>> OpenStore(const std::filesystem::path& state,
+                                              const Coordinator::Outside& outside) {
+  if (outside.open_store) return outside.open_store(state);
+  return SqliteJobStore::Open(state / "coordinator.db");
+}
+
 }  // namespace
 
 // In the order of construction; destroyed from the end.
@@ -53,7 +59,7 @@ struct Coordinator::Parts {
   crypto::SecureRandom random;
   Mailbox mailbox;
   TaskTable tasks{kMaxTransfers};
-  std::unique_ptr<SqliteJobStore> store;
+  std::unique_ptr<JobStore> store;
   std::unique_ptr<PayloadStore> payloads;
   Uploads uploads;
   std::unique_ptr<Members> members;
@@ -76,7 +82,7 @@ StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const v1::CoordinatorC
   CHORALE_RETURN_IF_ERROR(storage::CreatePrivateDirectory(state));
   CHORALE_ASSIGN_OR_RETURN(storage::DirectoryLock lock, storage::DirectoryLock::Acquire(state));
   auto parts = std::make_unique<Parts>(std::move(lock), std::move(own), outside.metrics);
-  CHORALE_ASSIGN_OR_RETURN(parts->store, SqliteJobStore::Open(state / "coordinator.db"));
+  CHORALE_ASSIGN_OR_RETURN(parts->store, OpenStore(state, outside));
   CHORALE_ASSIGN_OR_RETURN(parts->payloads, PayloadStore::Open(state / "payloads"));
   CHORALE_ASSIGN_OR_RETURN(const std::uint64_t roster_version, parts->store->RosterVersion());
   CHORALE_ASSIGN_OR_RETURN(parts->members,

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 
 #include "chorale/v1/config.pb.h"
+#include "coordinator/store.h"
 #include "core/metrics.h"
 #include "core/status.h"
 #include "core/time.h"
@@ -19,6 +21,9 @@ class Coordinator {
     // Told when the store is lost: the program should stop. Called from a thread of the
     // coordinator.
     std::function<void(Status)> on_fatal;
+    // Opens what keeps the jobs, in the state directory. Unset: SqliteJobStore.
+    std::function<StatusOr<std::unique_ptr<JobStore>>(const std::filesystem::path&)> open_store =
+        {};
   };
 
   // `config` as LoadConfig returns it. FAILED_PRECONDITION: the state directory is in use, or open

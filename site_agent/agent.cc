@@ -10,12 +10,9 @@
 #include "core/crypto/random.h"
 #include "core/log.h"
 #include "core/metrics.h"
-#include "core/storage/file.h"
 #include "site_agent/agent_metrics.h"
 #include "site_agent/driver.h"
 #include "site_agent/federation_client.h"
-#include "site_agent/journal.h"
-#include "site_agent/promises.h"
 #include "site_agent/release_guard.h"
 #include "site_agent/secure_sessions.h"
 #include "site_agent/work.h"
@@ -43,20 +40,11 @@ secagg::GroupPolicy GroupPolicyOf(const v1::GroupPolicy& config) {
   return policy;
 }
 
-// What the agent keeps on disk, and that nobody else does.
-struct Stores {
-  storage::DirectoryLock lock;
-  std::unique_ptr<const SystemClock> clock;
-  std::unique_ptr<Journal> journal;
-  Promises promises;
-  std::unique_ptr<privacy::Ledger> ledger;
-};
-
 }  // namespace
 
 // In order of dependence: destruction goes backwards.
 struct Agent::State {
-  State(AgentParts made, Stores opened)
+  State(AgentParts made, AgentStores opened)
       : parts(std::move(made)),
         stores(std::move(opened)),
         metrics(registry),
@@ -89,7 +77,7 @@ struct Agent::State {
               .accounts = &accounts}) {}
 
   AgentParts parts;
-  Stores stores;
+  AgentStores stores;
   crypto::SecureRandom random;
   metrics::Registry registry;
   AgentMetrics metrics;
@@ -101,13 +89,8 @@ struct Agent::State {
   std::unique_ptr<Driver> driver;
 };
 
-StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentParts parts) {
-  if (parts.identity.party().role != v1::PARTY_ROLE_SITE) {
-    return PermissionDenied("the identity is that of a " +
-                            identity::RoleName(parts.identity.party().role) +
-                            "; a site agent needs a site's");
-  }
-  const std::filesystem::path directory = parts.config.state_directory();
+StatusOr<AgentStores> AgentStores::Open(const v1::SiteConfig& config) {
+  const std::filesystem::path directory = config.state_directory();
   CHORALE_RETURN_IF_ERROR(storage::CreatePrivateDirectory(directory));
   StatusOr<storage::DirectoryLock> lock = storage::DirectoryLock::Acquire(directory);
   if (!lock.ok()) {
@@ -118,13 +101,27 @@ StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentParts parts) {
   auto clock = std::make_unique<const SystemClock>();
   CHORALE_ASSIGN_OR_RETURN(
       std::unique_ptr<privacy::Ledger> ledger,
-      privacy::Ledger::Open(privacy::LedgerFilesIn(directory, parts.config.identity_directory()),
+      privacy::Ledger::Open(privacy::LedgerFilesIn(directory, config.identity_directory()),
                             *clock));
-  auto state = std::make_unique<State>(std::move(parts), Stores{.lock = *std::move(lock),
-                                                                .clock = std::move(clock),
-                                                                .journal = std::move(journal),
-                                                                .promises = std::move(promises),
-                                                                .ledger = std::move(ledger)});
+  return AgentStores{.lock = *std::move(lock),
+                     .clock = std::move(clock),
+                     .journal = std::move(journal),
+                     .promises = std::move(promises),
+                     .ledger = std::move(ledger)};
+}
+
+StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentParts parts) {
+  CHORALE_ASSIGN_OR_RETURN(AgentStores stores, AgentStores::Open(parts.config));
+  return Create(std::move(parts), std::move(stores));
+}
+
+StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentParts parts, AgentStores stores) {
+  if (parts.identity.party().role != v1::PARTY_ROLE_SITE) {
+    return PermissionDenied("the identity is that of a " +
+                            identity::RoleName(parts.identity.party().role) +
+                            "; a site agent needs a site's");
+  }
+  auto state = std::make_unique<State>(std::move(parts), std::move(stores));
   CHORALE_ASSIGN_OR_RETURN(
       state->driver, Driver::Create(SessionOptions{}, {.link = state->client,
                                                        .guard = state->guard,

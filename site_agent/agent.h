@@ -5,8 +5,12 @@
 
 #include "chorale/v1/config.pb.h"
 #include "core/status.h"
+#include "core/storage/file.h"
 #include "core/time.h"
 #include "identity/identity.h"
+#include "privacy/ledger/ledger.h"
+#include "site_agent/journal.h"
+#include "site_agent/promises.h"
 #include "training/local_trainer.h"
 
 // One site agent, put together. Several may live in one process, each with a state directory of its
@@ -22,12 +26,27 @@ struct AgentParts {
   Duration keepalive_interval = std::chrono::seconds(20);
 };
 
+// What the agent keeps on disk, and that nobody else uses meanwhile.
+struct AgentStores {
+  storage::DirectoryLock lock;
+  std::unique_ptr<const Clock> clock;  // The agent's, and the ledger's.
+  std::unique_ptr<Journal> journal;
+  Promises promises;
+  std::unique_ptr<privacy::Ledger> ledger;
+
+  // FAILED_PRECONDITION: the state directory is in use, or open to other users. Else the errors of
+  // the journal, the promises and the ledger.
+  [[nodiscard]] static StatusOr<AgentStores> Open(const v1::SiteConfig& config);
+};
+
 // Call rpc::InitializeRpc() once before the first. Safe for concurrent use.
 class Agent {
  public:
-  // FAILED_PRECONDITION: the state directory is in use, or open to other users. PERMISSION_DENIED:
-  // the identity is not a site's. UNAVAILABLE: the page of metrics cannot be served. Else the
-  // journal's errors.
+  // PERMISSION_DENIED: the identity is not a site's. UNAVAILABLE: the page of metrics cannot be
+  // served. Else the journal's errors.
+  [[nodiscard]] static StatusOr<std::unique_ptr<Agent>> Create(AgentParts parts,
+                                                               AgentStores stores);
+  // The same with the stores of its configuration, and their errors.
   [[nodiscard]] static StatusOr<std::unique_ptr<Agent>> Create(AgentParts parts);
   // Drains and waits.
   ~Agent();

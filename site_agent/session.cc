@@ -138,6 +138,12 @@ std::optional<Time> LinkDeadline(const State& state) {
   return std::nullopt;
 }
 
+void AnnounceSteadyOnce(State& state, Actions& actions) {
+  auto* connected = std::get_if<Connected>(&state.link);
+  if (connected == nullptr || std::exchange(connected->is_steady, true)) return;
+  actions.push_back(AnnounceSteady{});
+}
+
 void ConnectedTimePassed(State& state, Time now, Actions& actions) {
   Connected& connected = std::get<Connected>(state.link);
   if (connected.answers_heartbeats &&
@@ -151,10 +157,7 @@ void ConnectedTimePassed(State& state, Time now, Actions& actions) {
   if (connected.next_heartbeat <= now) {
     connected.next_heartbeat = now + connected.heartbeat_interval;
     actions.push_back(SendHeartbeat{});
-    if (!connected.is_steady) {
-      connected.is_steady = true;
-      actions.push_back(AnnounceSteady{});
-    }
+    AnnounceSteadyOnce(state, actions);
   }
   SendReports(state, now, actions);
 }
@@ -371,6 +374,7 @@ StatusOr<Session::Transition> Session::On(State state, const ReportAnswered& eve
     state.reports.erase(report);
     actions.push_back(SettleReport{event.task_id,
                                    is_held ? std::string(kAcknowledged) : MessageOf(event.answer)});
+    if (is_held) AnnounceSteadyOnce(state, actions);
   } else {
     report->second.is_in_flight = false;
     report->second.retry_at = now + event.retry_after;

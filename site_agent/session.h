@@ -116,7 +116,8 @@ struct SettleReport {
 };
 // For the log, the metrics and the back-off.
 struct AnnounceConnected {};
-struct AnnounceSteady {};  // Connected for a whole heartbeat interval.
+// Connected for a whole heartbeat interval, or the coordinator took a report: it works.
+struct AnnounceSteady {};
 struct AnnounceLost {
   std::string reason;
   Duration retry_in;

@@ -153,6 +153,9 @@ def run(*arguments, timeout=120):
 class Federation:
     """Authority, coordinator, researcher and sites, each in a directory of its own below `root`."""
 
+    coordinator_program = "chorale-coordinator"
+    agent_program = "chorale-site-agent"
+
     def __init__(self, sites=("north", "east", "south", "west"), seed=7, policy=None):
         """`policy` replaces keys of the one rule that every site has."""
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="chorale-test-"))
@@ -197,9 +200,16 @@ class Federation:
         config.update(changes)
         self.coordinator_config.write_text(json.dumps(config))
 
-    def start_coordinator(self):
-        self.coordinator = Process("coordinator", [BIN / "chorale-coordinator", "--config", self.coordinator_config])
+    def launched(self, process):
+        """Called with every program that is started, before anything is awaited of it."""
+
+    def launch_coordinator(self):
+        self.coordinator = Process("coordinator", [BIN / self.coordinator_program, "--config", self.coordinator_config])
         self.processes.append(self.coordinator)
+        self.launched(self.coordinator)
+
+    def start_coordinator(self):
+        self.launch_coordinator()
         record = self.coordinator.wait_for("coordinator.listening")
         self.address = f"127.0.0.1:{record['port']}"
         # A restarted coordinator must be found at the same place.
@@ -246,9 +256,10 @@ class Federation:
         return path
 
     def start_agent(self, name, environment=None):
-        agent = Process(name, [BIN / "chorale-site-agent", "--config", self.root / name / "site.yaml"], environment)
+        agent = Process(name, [BIN / self.agent_program, "--config", self.root / name / "site.yaml"], environment)
         self.processes.append(agent)
         self.agents[name] = agent
+        self.launched(agent)
         return agent
 
     def start(self):

@@ -146,8 +146,20 @@ TEST_F(SessionTest, ATaskIsTakenAllowedReportedAndAcknowledged) {
   EXPECT_THAT(Step(Arrival(kOne)), ElementsAre("start job-1/1/1/north"));
   EXPECT_THAT(Step(TaskAdmitted{kOne}), ElementsAre("record allowed", "accept job-1/1/1/north"));
   EXPECT_THAT(Step(WorkReported{kOne}), ElementsAre("report job-1/1/1/north"));
-  EXPECT_THAT(Step(ReportAnswered{kOne, OkStatus(), {}}), ElementsAre("settle acknowledged"));
+  EXPECT_THAT(Step(ReportAnswered{kOne, OkStatus(), {}}),
+              ElementsAre("settle acknowledged", "steady"));
   EXPECT_TRUE(session_.state().reports.empty());
+}
+
+TEST_F(SessionTest, ACoordinatorThatTakesAReportIsDialledWithoutLongPausesFromThenOn) {
+  session_ = Session(SessionOptions{}, {kOne, kTwo}, now_);
+  Connect();
+
+  EXPECT_THAT(Step(ReportAnswered{kOne, FailedPrecondition("closed"), {}}),
+              ElementsAre("settle closed"));
+  EXPECT_THAT(Step(ReportAnswered{kTwo, OkStatus(), {}}),
+              ElementsAre("settle acknowledged", "steady"));
+  EXPECT_THAT(Pass(kInterval), ElementsAre("heartbeat"));
 }
 
 TEST_F(SessionTest, TasksWaitTheirTurn) {
@@ -293,7 +305,7 @@ TEST_F(SessionTest, TheCoordinatorsLastWordSettlesAReport) {
   session_ = Session(SessionOptions{}, {kOne}, now_);
   Connect();
   EXPECT_THAT(Step(ReportAnswered{kOne, AlreadyExists("held"), {}}),
-              ElementsAre("settle acknowledged"));
+              ElementsAre("settle acknowledged", "steady"));
 }
 
 TEST_F(SessionTest, ProgressIsToldAtMostOnceASecond) {
@@ -322,7 +334,7 @@ TEST_F(SessionTest, ADrainRefusesWhatItGivesUpAndFinishesReports) {
               ElementsAre("record SITE_STOPPING", "refuse t4 SITE_STOPPING"));
   EXPECT_THAT(Step(WorkCancelled{kTwo}), IsEmpty());
   EXPECT_THAT(Step(ReportAnswered{kOne, OkStatus(), {}}),
-              ElementsAre("settle acknowledged", "hang up"));
+              ElementsAre("settle acknowledged", "steady", "hang up"));
   EXPECT_THAT(Step(LinkClosed{"done", kInterval}), ElementsAre("stop"));
   EXPECT_EQ(session_.NextDeadline(), std::nullopt);
 }
