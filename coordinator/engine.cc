@@ -59,7 +59,9 @@ Status Engine::Recover() {
 
 void Engine::Resume(JobEntry& entry) {
   if (entry.machine.round() != nullptr && jobs::IsMasked(entry.spec) && entry.exchange == nullptr) {
-    return StageSessionLost(entry);
+    if (const Status restored = RestoreSession(entry); !restored.ok()) {
+      return StageSessionLost(entry, restored);
+    }
   }
   if (const Round* round = entry.machine.round();
       round != nullptr && std::holds_alternative<Collecting>(round->state())) {
@@ -92,6 +94,7 @@ void Engine::Stage(JobEntry& entry, const JobAction& action) {
     batch_.dropped.push_back({id, UpdatePrefix(record->round)});
   } else if (std::holds_alternative<Ended>(action)) {
     batch_.dropped.push_back({id, "update/"});
+    batch_.dropped.push_back({id, "session/"});
     batch_.dropped.push_back({id, kUploadedName});
     for (std::uint32_t round = entry.machine.num_published(), i = 0; round > 0 && i < kModelsKept;
          --round, ++i) {

@@ -162,11 +162,27 @@ class Engine {
   [[nodiscard]] StatusOr<CohortSelected> BeginMaskedRound(JobEntry& entry,
                                                           const std::vector<SiteId>& sites,
                                                           RoundKey key);
-  [[nodiscard]] Status ContinueSession(JobEntry& entry, const std::vector<SiteId>& sites,
-                                       RoundKey key);
-  [[nodiscard]] Status BeginSession(JobEntry& entry, const std::vector<SiteId>& sites);
-  // The session, if the job's round needs one, is not there any more: the round begins again.
-  void StageSessionLost(JobEntry& entry);
+  // Opens a round of the session over these sites; returns what they are told.
+  [[nodiscard]] static StatusOr<std::shared_ptr<const StepMessages>> OpenRound(
+      const JobEntry& entry, Exchange& exchange, const std::vector<SiteId>& sites,
+      RoundNumber number, Time wall_now);
+  [[nodiscard]] StatusOr<crypto::BlobId> BeginSession(JobEntry& entry,
+                                                      const std::vector<SiteId>& sites,
+                                                      Time wall_now);
+  // Keeps what the session is made of, in place of an earlier one's.
+  void StageSession(const JobEntry& entry, const CohortSelected& event,
+                    const std::optional<RoundKey>& earlier);
+  // Makes the session of the round under way again, of what is stored.
+  [[nodiscard]] Status RestoreSession(JobEntry& entry);
+  [[nodiscard]] StatusOr<std::shared_ptr<Exchange>> BeginAgain(const JobEntry& entry,
+                                                               const CohortSelected& event,
+                                                               StepMessages& messages);
+  // Closes a step again, as the event says that it was closed, with these answers.
+  [[nodiscard]] StatusOr<std::shared_ptr<const StepMessages>> CloseAgain(
+      const JobEntry& entry, std::shared_ptr<Exchange> exchange, const StepDone& event,
+      const std::map<SiteId, Report>& answers);
+  // That failed: the round begins again.
+  void StageSessionLost(JobEntry& entry, const Status& why);
   [[nodiscard]] StatusOr<JobEvent> EventOf(JobEntry& entry, WorkProduct product,
                                            std::shared_ptr<const NextModel>& model);
 
@@ -177,7 +193,12 @@ class Engine {
   using Sum = std::variant<ServerRuleWork, PreparationWork, NewtonWork, MetricsWork>;
   [[nodiscard]] Sum SummingWork(const JobEntry& entry,
                                 std::vector<Contribution> contributions) const;
-  // What ends a step of secure aggregation.
+  // What ends a step of secure aggregation with these answers; the last one needs more.
+  [[nodiscard]] static StatusOr<ExchangeWork> StepWorkOf(const JobEntry& entry,
+                                                         std::shared_ptr<Exchange> exchange,
+                                                         RoundKey key,
+                                                         const std::map<SiteId, Report>& answers,
+                                                         Time wall_now);
   [[nodiscard]] StatusOr<Work> StepWork(const JobEntry& entry, const Round& round) const;
   void StageModel(const JobId& id, std::uint32_t round, std::shared_ptr<const NextModel> model);
   void LogCommitted();

@@ -148,30 +148,37 @@ void Engine::StartSumming(JobEntry& entry) {
   failed_work_.push_back({entry.submission.id, work.status()});
 }
 
+StatusOr<ExchangeWork> Engine::StepWorkOf(const JobEntry& entry, std::shared_ptr<Exchange> exchange,
+                                          RoundKey key, const std::map<SiteId, Report>& answers,
+                                          Time wall_now) {
+  const std::uint32_t num_members = exchange->num_members();
+  ExchangeWork work{.exchange = std::move(exchange),
+                    .step = key.step,
+                    .inputs = {},
+                    .opening = {},
+                    .wall_now = wall_now};
+  for (const auto& [site, report] : answers) {
+    work.inputs.push_back({site, report.payload, report.masked_input});
+  }
+  if (key.step != RoundStep::kAcknowledgeShares) return work;
+  CHORALE_ASSIGN_OR_RETURN(const jobs::MaskedLayout layout, MaskedLayoutOf(entry, num_members));
+  work.opening = OpeningOf(entry, key.number, layout);
+  work.opening.deadline = wall_now + MaskedRoundTime(entry);
+  return work;
+}
+
 StatusOr<Work> Engine::StepWork(const JobEntry& entry, const Round& round) const {
   if (entry.exchange == nullptr) {
     return FailedPrecondition("the session of secure aggregation is gone");
   }
-  const RoundKey key = round.key();
-  ExchangeWork exchange{.exchange = entry.exchange,
-                        .step = key.step,
-                        .inputs = {},
-                        .opening = {},
-                        .wall_now = parts_.clock.WallNow()};
-  for (const auto& [site, report] : round.Contributors()) {
-    exchange.inputs.push_back({site, report.payload, report.masked_input});
-  }
-  const bool is_last = key.step == RoundStep::kUnmasking;
-  if (!is_last && key.step != RoundStep::kAcknowledgeShares) {
+  CHORALE_ASSIGN_OR_RETURN(
+      ExchangeWork exchange,
+      StepWorkOf(entry, entry.exchange, round.key(), round.Contributors(), parts_.clock.WallNow()));
+  if (round.key().step != RoundStep::kUnmasking) {
     return Work{entry.submission.id, std::move(exchange)};
   }
   CHORALE_ASSIGN_OR_RETURN(jobs::MaskedLayout layout,
                            MaskedLayoutOf(entry, entry.exchange->num_members()));
-  if (!is_last) {
-    exchange.opening = OpeningOf(entry, key.number, layout);
-    exchange.opening.deadline = exchange.wall_now + MaskedRoundTime(entry);
-    return Work{entry.submission.id, std::move(exchange)};
-  }
   std::vector<Contribution> vectors = ContributionsOf(entry.machine.Contributors());
   auto next = SummingWork(entry, vectors);
   return Work{entry.submission.id, UnmaskWork{.exchange = std::move(exchange),

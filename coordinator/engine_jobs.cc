@@ -180,7 +180,7 @@ StatusOr<JobEvent> Engine::EventOf(JobEntry& entry, WorkProduct product,
     if (round == nullptr) return Internal("a step of secure aggregation without a round");
     LogBlamed(entry, step->blamed);
     entry.messages = std::move(step->messages);
-    return StepDone{round->key(), std::move(step->sites)};
+    return StepDone{round->key(), std::move(step->sites), step->wall_time};
   }
   std::optional<MaskedSums> masked;
   std::variant<Preparation, RoundMetrics, NextModel> result;
@@ -264,7 +264,12 @@ bool Engine::StageCohort(JobEntry& entry, Time now) {
     if (now < selecting.deadline) return false;
     event = NoCohort{reason};
   }
+  const std::optional<RoundKey> earlier = entry.machine.session_round();
   const Status stepped = Step(entry, *event);
+  if (const auto* selected = std::get_if<CohortSelected>(&*event);
+      stepped.ok() && selected != nullptr && selected->begins_session) {
+    StageSession(entry, *selected, earlier);
+  }
   if (stepped.ok()) return true;
   log::Error("job.cohort_not_taken",
              {{"job", entry.submission.id.value()}, {"why", MessageOf(stepped)}});

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -66,8 +67,9 @@ struct StepResult {
 
 // One session of secure aggregation between the sites of a job, in steps as the job's machine
 // counts them: secagg::ServerSession in terms of sites. Its secrets are none: what the coordinator
-// must not know never enters it. It lives in memory; a coordinator that starts again begins a new
-// one. Not thread-safe: the engine hands it to the worker while work is under way.
+// must not know never enters it. The same terms and answers at the same times give the same
+// messages, and so a coordinator that starts again makes it again of what it has stored. Not
+// thread-safe: the engine hands it to the worker while work is under way.
 class Exchange {
  public:
   // Errors as ServerSession::Create.
@@ -81,6 +83,8 @@ class Exchange {
   // Opens a round over some of eligible(); gives up one that is under way. The same message for
   // every site. Errors: as a step of the session.
   [[nodiscard]] StatusOr<Bytes> StartRound(const RoundOpening& opening, Time wall_now);
+  // So many rounds were opened before, and are over: their numbers are not used again.
+  void SkipRounds(std::uint32_t num_rounds) { last_round_ = std::max(last_round_, num_rounds); }
   // Ends a step with what came. An error, when too few answered soundly: the round is over.
   [[nodiscard]] StatusOr<StepResult> CloseStep(RoundStep step, std::vector<ExchangeAnswer> answers,
                                                Time wall_now);

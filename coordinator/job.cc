@@ -155,6 +155,7 @@ void Job::Commit(Transition transition, Time now) {
   if (!transition.end_reason.empty()) end_reason_ = std::move(transition.end_reason);
   if (transition.refusal.has_value()) refusals_.insert(*std::move(transition.refusal));
   if (transition.session_size.has_value()) session_size_ = *transition.session_size;
+  if (transition.session_round.has_value()) session_round_ = transition.session_round;
   state_ = std::move(transition.next);
   if (has_ended()) ended_at_ = now;
 }
@@ -199,6 +200,7 @@ StatusOr<Job::Transition> Job::On(const Selecting& state, const CohortSelected& 
   Transition transition =
       Opened({.round = std::move(round), .phase = state.phase, .started_at = now});
   transition.session_size = session_size;
+  if (event.begins_session) transition.session_round = state.round;
   return transition;
 }
 

@@ -66,6 +66,10 @@ struct StartFailed {
 struct CohortSelected {
   std::vector<SiteId> sites;    // Sorted.
   bool begins_session = false;  // Of secure aggregation: the sites exchange keys first.
+  // What makes the session again after a crash: when the round was opened, by the wall clock, and
+  // what its first step told everybody.
+  Time wall_time = {};
+  std::optional<crypto::BlobId> manifest = {};  // Where a session begins.
 };
 struct NoCohort {
   std::string reason;
@@ -109,8 +113,9 @@ struct CancelRequested {
 struct StepDone {
   RoundKey round;
   std::vector<SiteId> sites;  // Sorted.
+  Time wall_time = {};        // When it was closed, for the same purpose.
 };
-// The coordinator does not have the session of the round under way any more: it started again.
+// The coordinator does not have the session of the round under way any more.
 struct SessionLost {
   std::string reason;
 };
@@ -233,6 +238,8 @@ class Job {
   [[nodiscard]] const std::optional<crypto::BlobId>& server_state() const { return server_state_; }
   [[nodiscard]] const Moments& moments() const { return moments_; }
   [[nodiscard]] std::optional<Time> ended_at() const { return ended_at_; }
+  // The round that the present session of secure aggregation began with; unset: there is none.
+  [[nodiscard]] const std::optional<RoundKey>& session_round() const { return session_round_; }
   // Of the running round, whatever its step: whose reports count so far; and how many were asked.
   [[nodiscard]] std::map<SiteId, Report> Contributors() const;
   [[nodiscard]] std::size_t cohort_size() const;
@@ -250,6 +257,7 @@ class Job {
     std::string end_reason = {};  // Of an early end that a personalization round still follows.
     std::optional<std::pair<SiteId, Refusal>> refusal = {};
     std::optional<std::size_t> session_size = {};
+    std::optional<RoundKey> session_round = {};
     bool is_forgiven = false;  // The abandoned round was nobody's fault: it does not count.
   };
 
@@ -327,6 +335,7 @@ class Job {
   std::uint32_t consecutive_abandoned_ = 0;
   std::size_t session_size_ =
       0;  // Sites that the present session of secure aggregation began with.
+  std::optional<RoundKey> session_round_;
   std::optional<Time> ended_at_;
 };
 

@@ -158,9 +158,20 @@ std::string UpdatePrefix(RoundKey round) {
          "/";
 }
 
+bool BeginsSession(RoundStep step) {
+  return step == RoundStep::kAdvertiseKeys || step == RoundStep::kShareKeys ||
+         step == RoundStep::kAcknowledgeShares;
+}
+
+std::string SessionPrefix(RoundKey round) {
+  return "session/" + std::to_string(round.number.value()) + "/" + std::to_string(round.attempt) +
+         "/";
+}
+
 std::string UpdateName(RoundKey round, const SiteId& site) {
   const std::string step = SlugOf(round.step);
-  return UpdatePrefix(round) + (step.empty() ? "" : step + "/") + site.value();
+  return (BeginsSession(round.step) ? SessionPrefix(round) : UpdatePrefix(round)) +
+         (step.empty() ? "" : step + "/") + site.value();
 }
 
 jobs::MaskedKind MaskedKindOf(Phase phase) {

@@ -72,7 +72,13 @@ struct JobEntry {
 // "update/<round>/<attempt>/": where a round's payloads stand among the job's blobs, those of all
 // its steps.
 [[nodiscard]] std::string UpdatePrefix(RoundKey round);
-// Where one site's payload of one step stands below it.
+// Steps in which keys are exchanged.
+[[nodiscard]] bool BeginsSession(RoundStep step);
+// "session/<round>/<attempt>/": the same of what a session of secure aggregation is made of, which
+// is needed as long as the session is: its manifest, and the payloads of the steps that it begins
+// with.
+[[nodiscard]] std::string SessionPrefix(RoundKey round);
+// Where one site's payload of one step stands below the one or the other.
 [[nodiscard]] std::string UpdateName(RoundKey round, const SiteId& site);
 // What the reports of a phase hold.
 [[nodiscard]] jobs::MaskedKind MaskedKindOf(Phase phase);

@@ -22,6 +22,8 @@ void Write(const CohortSelected& event, v1::JobEvent& out) {
   v1::CohortSelected& cohort = *out.mutable_cohort_selected();
   for (const SiteId& site : event.sites) cohort.add_sites(site.value());
   cohort.set_begins_session(event.begins_session);
+  cohort.set_wall_us(ToMicros(event.wall_time));
+  if (event.manifest.has_value()) *cohort.mutable_manifest() = rpc::ToProto(*event.manifest);
 }
 void Write(const NoCohort& event, v1::JobEvent& out) {
   out.mutable_no_cohort()->set_reason(event.reason);
@@ -94,6 +96,7 @@ void Write(const StepDone& event, v1::JobEvent& out) {
   done.set_attempt(event.round.attempt);
   done.set_step(static_cast<std::uint32_t>(event.round.step));
   for (const SiteId& site : event.sites) done.add_sites(site.value());
+  done.set_wall_us(ToMicros(event.wall_time));
 }
 void Write(const SessionLost& event, v1::JobEvent& out) {
   out.mutable_session_lost()->set_reason(event.reason);
@@ -169,6 +172,11 @@ StatusOr<JobEvent> Read(const v1::JobEvent& event) {
         selected.sites.emplace_back(site);
       }
       selected.begins_session = event.cohort_selected().begins_session();
+      selected.wall_time = FromMicros(event.cohort_selected().wall_us());
+      if (event.cohort_selected().has_manifest()) {
+        CHORALE_ASSIGN_OR_RETURN(selected.manifest,
+                                 rpc::FromProto(event.cohort_selected().manifest()));
+      }
       return selected;
     }
     case v1::JobEvent::kNoCohort:
@@ -199,7 +207,8 @@ StatusOr<JobEvent> Read(const v1::JobEvent& event) {
       return QuorumImpossible{event.quorum_impossible().reason()};
     case v1::JobEvent::kStepDone: {
       CHORALE_ASSIGN_OR_RETURN(const RoundKey round, KeyOf(event.step_done()));
-      StepDone done{.round = round, .sites = {}};
+      StepDone done{
+          .round = round, .sites = {}, .wall_time = FromMicros(event.step_done().wall_us())};
       for (const std::string& site : event.step_done().sites()) done.sites.emplace_back(site);
       return done;
     }

@@ -174,8 +174,8 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const ExchangeWork& work, int,
     messages->blobs.emplace(site, held.id());
     messages->held.push_back(std::move(held));
   }
-  return WorkProduct(
-      StepOutcome{std::move(result.sites), std::move(messages), TextOf(result.blamed)});
+  return WorkProduct(StepOutcome{std::move(result.sites), std::move(messages),
+                                 TextOf(result.blamed), work.wall_now});
 }
 
 // Sums that sites could have, as each would be checked by itself.

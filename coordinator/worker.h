@@ -97,6 +97,7 @@ struct StepOutcome {
   std::vector<SiteId> sites;
   std::shared_ptr<const StepMessages> messages;
   Blamed blamed;
+  Time wall_time = {};  // When the step was closed.
 };
 struct Unmasked {
   std::variant<Preparation, RoundMetrics, NextModel> result;

@@ -48,11 +48,15 @@ std::vector<JobEvent> OneOfEach() {
       RoundAggregated{
           .result = Blob(),
           .masked = MaskedSums{.num_examples = 77, .metrics = {metric}, .session = {5}}},
-      CohortSelected{.sites = {SiteId("north")}, .begins_session = true},
+      CohortSelected{.sites = {SiteId("north")},
+                     .begins_session = true,
+                     .wall_time = kNow,
+                     .manifest = Blob()},
       SiteReported{{RoundNumber(3), 2, RoundStep::kUnmasking}, SiteId("north"), {Blob()}},
       SiteReported{kRound, SiteId("north"), {.payload = Blob(), .masked_input = "signed"}},
       SiteRefused{{RoundNumber(3), 2, RoundStep::kShareKeys}, SiteId("north"), {"BUSY", "later"}},
-      StepDone{{RoundNumber(3), 2, RoundStep::kShareKeys}, {SiteId("north"), SiteId("south")}},
+      StepDone{
+          {RoundNumber(3), 2, RoundStep::kShareKeys}, {SiteId("north"), SiteId("south")}, kNow},
       SessionLost{"why"},
       AggregationFailed{"why"},
       CancelRequested{ResearcherId("ada")}};

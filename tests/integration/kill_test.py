@@ -133,6 +133,7 @@ class Matrix:
             self.assertEqual(published, sorted(set(published)), "a round was published twice")
             for record in shown["rounds"]:
                 self.assertTrue(record["published"] or record["reason"], "asked again, and nobody says why")
+                self.assertTrue(record["published"] or name != "coordinator", "the coordinator forgot a round")
             if mode == "private":
                 self.check_ledger(name, point, shown, self.federation.spent(job_id), undisturbed["spent"])
             else:
@@ -177,6 +178,10 @@ class WholeMatrix(Matrix, unittest.TestCase):
         for mode in MODES:
             for point in self.points_of(mode, "coordinator"):
                 self.kill_at(mode, "coordinator", point)
+
+    def test_every_point_of_the_coordinator_and_a_second_time_as_it_starts(self):
+        for mode in MODES:
+            for point in self.points_of(mode, "coordinator"):
                 self.kill_at(mode, "coordinator", point, then="after recovery has read")
 
     def test_every_point_of_every_agent(self):
@@ -184,6 +189,10 @@ class WholeMatrix(Matrix, unittest.TestCase):
             for point in self.points_of(mode, NAMES[0]):
                 for name in NAMES:
                     self.kill_at(mode, name, point)
+
+    def test_every_point_of_an_agent_and_a_second_time_as_it_starts(self):
+        for mode in MODES:
+            for point in self.points_of(mode, NAMES[0]):
                 self.kill_at(mode, NAMES[0], point, then="before hello")
 
 
