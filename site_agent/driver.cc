@@ -246,7 +246,10 @@ void Driver::RunTask(const Job& job) {
                 WorkProgressed{TaskId(task.task_id()), static_cast<std::uint32_t>(permille)}));
           }};
   WorkOutcome outcome = parts_.work.Run(task, *job.cancellation, observer);
-  inbox_.Push(EventOf(task, std::move(outcome), *job.cancellation));
+  const Event event = EventOf(task, std::move(outcome), *job.cancellation);
+  // A training that was cancelled may be asked for again: the site stops, or the round begins anew.
+  if (!std::holds_alternative<WorkCancelled>(event)) parts_.work.ForgetProgress();
+  inbox_.Push(event);
 }
 
 Event Driver::EventOf(const v1::Task& task, WorkOutcome outcome, const Cancellation& cancellation) {

@@ -124,7 +124,10 @@ Work::Work(WorkParts parts)
     : parts_(std::move(parts)),
       jobs_(parts_.root),
       datasets_(parts_.config_directory),
-      store_(parts_.config.state_directory(), parts_.journal) {}
+      store_(parts_.config.state_directory(), parts_.journal),
+      checkpoints_(parts_.config.state_directory()) {}
+
+void Work::ForgetProgress() { checkpoints_.Remove(); }
 
 WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
                       const WorkObserver& observer) {
@@ -236,7 +239,7 @@ std::optional<Refusal> Work::Reserve(const v1::Task& task, const KnownJob& known
   return refusal;
 }
 
-Status Work::CheckMemory(const Admitted& admitted) {
+Status Work::CheckMemory(Admitted& admitted) {
   const std::uint64_t limit = parts_.config.max_memory_bytes();
   const ReportKind kind = admitted.task.facts.kind;
   const v1::JobSpec& spec = admitted.job.spec;
@@ -269,6 +272,9 @@ Status Work::CheckMemory(const Admitted& admitted) {
     return ResourceExhausted("the task would need about " + std::to_string(needed) +
                              " bytes of memory; max_memory_bytes allows " + std::to_string(limit));
   }
+  // Parameters and what the optimizer keeps of them, and the bytes of all for the disk.
+  const std::uint64_t to_keep = 6 * admitted.plan->layout().size_bytes();
+  admitted.keeps_checkpoints = Sum({needed, to_keep}) <= limit;
   if (Sum({needed, datasets_.PreparedBytesBeside(*admitted.dataset)}) > limit) {
     datasets_.DropPreparedBeside(*admitted.dataset);
   }

@@ -17,6 +17,7 @@
 #include "jobs/signed_job.h"
 #include "models/graph.h"
 #include "site_agent/cancellation.h"
+#include "site_agent/checkpoints.h"
 #include "site_agent/dataset_cache.h"
 #include "site_agent/job_cache.h"
 #include "site_agent/journal.h"
@@ -69,6 +70,8 @@ class Work {
   explicit Work(WorkParts parts);
   [[nodiscard]] WorkOutcome Run(const v1::Task& task, Cancellation& cancellation,
                                 const WorkObserver& observer);
+  // What the last task came to is told, or given up for good: nobody goes on with it.
+  void ForgetProgress();
 
  private:
   struct Admitted {
@@ -80,6 +83,7 @@ class Work {
     const v1::DatasetConfig& config;
     LoadedDataset* dataset;
     std::optional<Masking> masking = {};
+    bool keeps_checkpoints = false;  // There is memory for it.
   };
   [[nodiscard]] std::variant<Admitted, Refusal> Admit(const v1::Task& task);
   // The parts of admission that need no row: whose job it is, and what of it a rule allows.
@@ -92,7 +96,7 @@ class Work {
   // Opens the round of a masked job: before anything is computed.
   [[nodiscard]] StatusOr<Masking> OpenRound(const Admitted& admitted);
   // Why the machine cannot do it, told before anything is fetched or trained.
-  [[nodiscard]] Status CheckMemory(const Admitted& admitted);
+  [[nodiscard]] Status CheckMemory(Admitted& admitted);
 
   [[nodiscard]] WorkOutcome SumColumns(Admitted admitted);
   [[nodiscard]] WorkOutcome SumNewton(Admitted admitted, Cancellation& cancellation);
@@ -107,6 +111,9 @@ class Work {
                                                const v1::DatasetConfig& dataset);
   [[nodiscard]] WorkOutcome Personalize(Admitted admitted, Cancellation& cancellation,
                                         const WorkObserver& observer);
+  // Goes on where this very training was interrupted; where it takes long, keeps where it stands.
+  [[nodiscard]] StatusOr<training::TrainResult> TrainOn(const Admitted& admitted,
+                                                        training::TrainRequest request);
   [[nodiscard]] StatusOr<ParameterVector> Fetch(const Admitted& admitted,
                                                 const crypto::BlobId& blob,
                                                 Cancellation& cancellation);
@@ -118,6 +125,7 @@ class Work {
   JobCache jobs_;
   DatasetCache datasets_;
   LocalStore store_;
+  Checkpoints checkpoints_;
 };
 
 // What a refusal of secure aggregation is called; unset for another failure.

@@ -1,4 +1,6 @@
 // The tasks of Work that train: a round, and what comes after the last one.
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "core/log.h"
@@ -10,6 +12,11 @@
 
 namespace chorale::site_agent {
 namespace {
+
+// A restart that repeats less than this is not worth a write; and writing takes no more than a
+// twentieth of the time.
+constexpr Duration kLeastCheckpointPause = std::chrono::seconds(30);
+constexpr int kTrainingPerWriting = 20;
 
 ReasonCode CodeOfStore(const Status& status) {
   switch (status.code()) {
@@ -88,6 +95,36 @@ Status Work::KeepState(const Admitted& admitted, LocalState state, std::span<con
                         admitted.task.round, admitted.terms.task_id(), state);
 }
 
+StatusOr<training::TrainResult> Work::TrainOn(const Admitted& admitted,
+                                              training::TrainRequest request) {
+  std::optional<crypto::Digest> name;  // Of rows too: told when somebody asks.
+  const auto name_of = [&]() -> const crypto::Digest& {
+    if (!name.has_value()) name = NameOfTraining(admitted.job.spec_digest, request);
+    return *name;
+  };
+  std::optional<training::TrainCheckpoint> kept;
+  if (!checkpoints_.IsEmpty()) kept = checkpoints_.Find(name_of());
+  if (kept.has_value()) {
+    request.resume = &*kept;
+    log::Info("training.resumed",
+              {{"task", admitted.terms.task_id().value()}, {"batches_done", kept->num_batches}});
+  }
+  Time last = parts_.clock.Now();
+  Duration pause = kLeastCheckpointPause;
+  if (admitted.keeps_checkpoints) {
+    request.wants_checkpoint = [&] { return parts_.clock.Now() - last >= pause; };
+    request.on_checkpoint = [&](const training::TrainCheckpoint& checkpoint) {
+      const Time begin = parts_.clock.Now();
+      if (const Status written = checkpoints_.Keep(name_of(), checkpoint); !written.ok()) {
+        log::Warning("training.checkpoint_not_kept", {{"why", MessageOf(written)}});
+      }
+      last = parts_.clock.Now();
+      pause = std::max(kLeastCheckpointPause, kTrainingPerWriting * (last - begin));
+    };
+  }
+  return parts_.trainer->Train(request);
+}
+
 WorkOutcome Work::Train(Admitted admitted, Cancellation& cancellation,
                         const WorkObserver& observer) {
   const v1::JobSpec& spec = admitted.job.spec;
@@ -118,16 +155,16 @@ WorkOutcome Work::Train(Admitted admitted, Cancellation& cancellation,
   if (!metrics.ok()) return refuse(CodeOfTraining(metrics.status()), metrics.status());
 
   const Time begin = parts_.clock.Now();
-  StatusOr<training::TrainResult> result = parts_.trainer->Train(
-      {.plan = plan,
-       .training = spec.training(),
-       .train = examples.train,
-       .start = *start,
-       .seed = training::SeedFor(spec.seed(), admitted.task.round, parts_.site),
-       .place = {.round = admitted.task.round, .num_rounds = spec.rounds().count()},
-       .control = {.server = *server_variate, .site = state->control_variate},
-       .on_progress = observer.on_progress,
-       .cancelled = &cancellation.flag()});
+  StatusOr<training::TrainResult> result = TrainOn(
+      admitted, {.plan = plan,
+                 .training = spec.training(),
+                 .train = examples.train,
+                 .start = *start,
+                 .seed = training::SeedFor(spec.seed(), admitted.task.round, parts_.site),
+                 .place = {.round = admitted.task.round, .num_rounds = spec.rounds().count()},
+                 .control = {.server = *server_variate, .site = state->control_variate},
+                 .on_progress = observer.on_progress,
+                 .cancelled = &cancellation.flag()});
   const Duration training_time = parts_.clock.Now() - begin;
   if (cancellation.is_cancelled()) return WorkWasCancelled{};
   if (!result.ok()) return refuse(CodeOfTraining(result.status()), result.status());
@@ -165,14 +202,14 @@ WorkOutcome Work::Personalize(Admitted admitted, Cancellation& cancellation,
   const v1::TrainingSpec training = TrainingOf(ReportKind::kPersonalMetrics, spec);
   const Time begin = parts_.clock.Now();
   // A schedule runs its course within this training: those of the rounds have ended.
-  const StatusOr<training::TrainResult> result = parts_.trainer->Train(
-      {.plan = plan,
-       .training = training,
-       .train = examples.train,
-       .start = *model,
-       .seed = training::SeedFor(spec.seed(), admitted.task.round, parts_.site),
-       .on_progress = observer.on_progress,
-       .cancelled = &cancellation.flag()});
+  const StatusOr<training::TrainResult> result =
+      TrainOn(admitted, {.plan = plan,
+                         .training = training,
+                         .train = examples.train,
+                         .start = *model,
+                         .seed = training::SeedFor(spec.seed(), admitted.task.round, parts_.site),
+                         .on_progress = observer.on_progress,
+                         .cancelled = &cancellation.flag()});
   const Duration training_time = parts_.clock.Now() - begin;
   if (cancellation.is_cancelled()) return WorkWasCancelled{};
   if (!result.ok()) return refuse(CodeOfTraining(result.status()), result.status());

@@ -15,6 +15,7 @@
 #include "core/status.h"
 #include "data/examples.h"
 #include "models/graph.h"
+#include "training/checkpoint.h"
 #include "training/clipped_sum.h"
 
 // Local training as the site agent sees it; no LibTorch type appears here. The implementation on
@@ -44,6 +45,12 @@ struct TrainRequest {
   ControlVariates control = {};  // Used under scaffold only.
   // Told after each batch: share of the work done, in [0, 1].
   std::function<void(double)> on_progress = {};
+  // Where to go on from; null: from the start. Of a request that is equal but for these three.
+  const TrainCheckpoint* resume = nullptr;
+  // Asked after each step of the optimizer but the last; where it says yes, on_checkpoint is told
+  // where training stands.
+  std::function<bool()> wants_checkpoint = {};
+  std::function<void(const TrainCheckpoint&)> on_checkpoint = {};
   // Looked at after each batch, and within one wherever its rows can be cut: obeyed in 2 s, unless
   // one batch of a model that couples examples takes longer.
   const std::atomic<bool>* cancelled = nullptr;
@@ -71,9 +78,9 @@ struct EvaluationResult {
 class LocalTrainer {
  public:
   virtual ~LocalTrainer() = default;
-  // INVALID_ARGUMENT: sizes that do not fit. CANCELLED. RESOURCE_EXHAUSTED: memory.
-  // FAILED_PRECONDITION: the loss or a parameter became infinite or NaN (training diverged), with
-  // what to change.
+  // INVALID_ARGUMENT: sizes that do not fit; a checkpoint that is not of this request. CANCELLED.
+  // RESOURCE_EXHAUSTED: memory. FAILED_PRECONDITION: the loss or a parameter became infinite or NaN
+  // (training diverged), with what to change.
   [[nodiscard]] virtual StatusOr<TrainResult> Train(const TrainRequest& request) = 0;
   // training.local_steps steps of the optimizer along gradients that come from `source`: private
   // training, where they are noisy sums. No row of `train` is looked at, and num_examples stays 0.

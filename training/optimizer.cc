@@ -60,6 +60,14 @@ Optimizer::Optimizer(Setup setup)
   if (total < kMinParallelNumbers || !parameters_.is_cpu()) threads_ = 1;
 }
 
+void Optimizer::Resume(const Tensor& mean, const Tensor& variance, int num_steps,
+                       double sum_of_rates) {
+  if (mean_.defined()) mean_.copy_(mean);
+  if (variance_.defined()) variance_.copy_(variance);
+  step_ = num_steps;
+  sum_of_rates_ = sum_of_rates;
+}
+
 template <typename Pass>
 void Optimizer::ForBlocks(const Pass& pass) const {
   ForEachBlock(threads_, static_cast<std::int64_t>(blocks_.size()), 1,

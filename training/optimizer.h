@@ -40,6 +40,14 @@ class Optimizer {
   // The learning rates of all steps so far, added up.
   [[nodiscard]] double sum_of_rates() const { return sum_of_rates_; }
 
+  // What steps leave behind beside the parameters: [num_parameters], undefined where nothing is
+  // kept.
+  [[nodiscard]] const at::Tensor& mean() const { return mean_; }
+  [[nodiscard]] const at::Tensor& variance() const { return variance_; }
+  // As if so many steps had left this. REQUIRES: tensors like mean() and variance().
+  void Resume(const at::Tensor& mean, const at::Tensor& variance, int num_steps,
+              double sum_of_rates);
+
  private:
   // One block of every flat vector; undefined where there is no such vector.
   struct Block {

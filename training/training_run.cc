@@ -33,6 +33,14 @@ std::vector<Optimizer::Range> TrainableRanges(const models::GraphPlan& plan) {
   return ranges;
 }
 
+// Empty for a tensor that is undefined.
+ParameterVector ToVector(const Tensor& flat) {
+  if (!flat.defined()) return {};
+  const Tensor host = flat.to(at::kCPU);
+  const float* numbers = host.data_ptr<float>();
+  return {numbers, numbers + host.numel()};
+}
+
 Status Diverged(std::uint64_t batch) {
   return FailedPrecondition(
       "training diverged: the loss or a parameter became infinite or NaN by batch " +
@@ -67,8 +75,17 @@ class Run {
                          .cancelled = request.cancelled}) {}
 
   StatusOr<TrainResult> Train() {
-    for (std::uint64_t index = 1; index <= schedule_.num_batches(); ++index) {
+    std::uint64_t index = 1;
+    if (request_.resume != nullptr) {
+      CHORALE_RETURN_IF_ERROR(Resume(*request_.resume));
+      index += request_.resume->num_batches;
+    }
+    for (; index <= schedule_.num_batches(); ++index) {
       CHORALE_RETURN_IF_ERROR(TrainBatch(index));
+      if (is_between_steps_ && index < schedule_.num_batches() && request_.wants_checkpoint &&
+          request_.wants_checkpoint()) {
+        request_.on_checkpoint(CheckpointAfter(index));
+      }
       if (request_.on_progress) {
         request_.on_progress(static_cast<double>(index) /
                              static_cast<double>(schedule_.num_batches()));
@@ -92,6 +109,38 @@ class Run {
     return difference.to(device_);
   }
 
+  TrainCheckpoint CheckpointAfter(std::uint64_t num_batches) const {
+    return {.num_batches = num_batches,
+            .num_steps = step_,
+            .sum_of_rates = optimizer_.sum_of_rates(),
+            .parameters = ToVector(parameters_),
+            .mean = ToVector(optimizer_.mean()),
+            .variance = ToVector(optimizer_.variance())};
+  }
+
+  Status Resume(const TrainCheckpoint& checkpoint) {
+    const std::size_t size = request_.start.size();
+    const bool fits = checkpoint.parameters.size() == size &&
+                      checkpoint.mean.size() == (optimizer_.mean().defined() ? size : 0) &&
+                      checkpoint.variance.size() == (optimizer_.variance().defined() ? size : 0) &&
+                      checkpoint.num_batches < schedule_.num_batches() &&
+                      checkpoint.num_steps <= checkpoint.num_batches;
+    if (!fits) return InvalidArgument("the checkpoint is not of this training");
+    for (std::uint64_t i = 0; i < checkpoint.num_batches; ++i) {
+      const BatchSchedule::Batch batch = schedule_.Next();
+      step_ += batch.ends_step ? 1 : 0;
+      is_between_steps_ = batch.ends_step;
+    }
+    if (step_ != checkpoint.num_steps || !is_between_steps_) {
+      return InvalidArgument("the checkpoint is not of this training");
+    }
+    const at::NoGradGuard guard;
+    parameters_.copy_(FlatView(checkpoint.parameters));
+    optimizer_.Resume(FlatView(checkpoint.mean), FlatView(checkpoint.variance),
+                      static_cast<int>(step_), checkpoint.sum_of_rates);
+    return OkStatus();
+  }
+
   Status WasCancelled(std::string_view when, std::uint64_t batch) const {
     return Cancelled("training was cancelled " + std::string(when) + " batch " +
                      std::to_string(batch) + " of " + std::to_string(schedule_.num_batches()));
@@ -111,6 +160,7 @@ class Run {
          .wants_loss = wants_loss});
     if (result.was_cancelled) return WasCancelled("in", index);
     if (!std::isfinite(result.loss)) return Diverged(index);
+    is_between_steps_ = batch.ends_step;
     if (batch.ends_step) {
       optimizer_.Step(gradient_, RateFactor(request_.training.schedule(), request_.place,
                                             schedule_.num_steps(), step_++));
@@ -155,6 +205,7 @@ class Run {
   Optimizer optimizer_;
   BatchGradient batch_gradient_;
   std::uint64_t step_ = 0;
+  bool is_between_steps_ = false;
 };
 
 }  // namespace

@@ -175,7 +175,9 @@ StatusOr<training::TrainResult> FakeTrainer::Train(const training::TrainRequest&
   last_training = request.training;
   last_place = request.place;
   last_seed = request.seed;
+  last_resume = request.resume == nullptr ? std::nullopt : std::optional(*request.resume);
   if (during_training) during_training();
+  if (request.wants_checkpoint && request.wants_checkpoint()) request.on_checkpoint(checkpoint);
   if (!failure.ok()) return failure;
   if (request.on_progress) request.on_progress(1.0);
   const std::size_t num_changes =

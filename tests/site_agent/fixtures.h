@@ -3,6 +3,7 @@
 #include <atomic>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -88,6 +89,8 @@ class FakeTrainer final : public training::LocalTrainer {
   v1::TrainingSpec last_training;
   training::RoundPlace last_place;
   std::uint64_t last_seed = 0;
+  std::optional<training::TrainCheckpoint> last_resume;
+  training::TrainCheckpoint checkpoint;  // Told after the first step, where it is wanted.
   std::function<void()> during_training;
   std::function<void()> during_evaluation;
 };

@@ -15,6 +15,7 @@
 #include "site_agent/release_guard.h"
 #include "site_agent/work.h"
 #include "tests/site_agent/fixtures.h"
+#include "tests/support/manual_clock.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/test_pki.h"
 
@@ -69,7 +70,7 @@ class WorkFixture : public testing::Test {
   FakeTrainer trainer_;
   training::LocalTrainer* trainer_pointer_ = &trainer_;
   MemorySource source_;
-  SystemClock clock_;  // Certificates are of today.
+  support::ManualClock clock_{SystemClock().WallNow()};  // Certificates are of today.
   SeededRandom random_{1};
   Cancellation cancellation_;
   int num_admitted_ = 0;
