@@ -29,9 +29,9 @@ namespace {
 
 // A submission whose answer was lost is sent again under the same key, which makes it the same
 // submission.
-constexpr std::array<std::chrono::milliseconds, 4> kPauses = {
+constexpr std::array<std::chrono::milliseconds, 5> kPauses = {
     std::chrono::milliseconds(250), std::chrono::milliseconds(500), std::chrono::seconds(1),
-    std::chrono::seconds(2)};
+    std::chrono::seconds(2), std::chrono::seconds(4)};
 
 struct Options {
   std::filesystem::path researcher;
