@@ -1,6 +1,10 @@
 // bench-recovery: seconds from SIGKILL of the coordinator to the next update that it accepts, with
 // 16 agents; and what durability costs a round, against the same round with the stores in memory.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -114,6 +118,27 @@ StatusOr<double> MedianRound(Trial& trial, std::uint32_t num_rounds) {
   return Median(std::move(rounds));
 }
 
+// What one sync of the disk takes, in milliseconds: a median.
+StatusOr<double> MedianSync() {
+  const support::TemporaryDirectory directory;
+  const Bytes page(4096);
+  const int fd = ::open((directory.path() / "file").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+  if (fd < 0) return Unavailable("cannot write a file into " + directory.path().string());
+  std::vector<double> times;
+  for (int i = 0; i < 100; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    const bool is_synced = ::write(fd, page.data(), page.size()) > 0 && ::fdatasync(fd) == 0;
+    times.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+            .count());
+    if (is_synced) continue;
+    ::close(fd);
+    return Unavailable("cannot sync a file in " + directory.path().string());
+  }
+  ::close(fd);
+  return Median(std::move(times));
+}
+
 // By turns, so that whatever else the machine does hits both.
 StatusOr<nlohmann::json> MeasureDurability(bool is_quick) {
   using support::Medium;
@@ -133,16 +158,20 @@ StatusOr<nlohmann::json> MeasureDurability(bool is_quick) {
       medians[i].push_back(median);
     }
   }
+  CHORALE_ASSIGN_OR_RETURN(const double sync, MedianSync());
   const double in_memory = Median(medians[0]);
   const double coordinator_cost = Median(medians[1]) - in_memory;
   const double whole_cost = Median(medians[2]) - in_memory;
   std::cout << kNumSites << " agents, a round in memory: " << in_memory
             << " ms; the coordinator's durability costs " << coordinator_cost
-            << " ms, everybody's (17 processes on one disk) " << whole_cost << " ms\n";
+            << " ms, everybody's (17 processes on one disk) " << whole_cost
+            << " ms; one sync of this disk takes " << sync << " ms\n";
   return nlohmann::json{{"agents", kNumSites},
                         {"in_memory_median_ms", in_memory},
                         {"coordinator_cost_ms", coordinator_cost},
                         {"cost_with_agents_ms", whole_cost},
+                        {"sync_median_ms", sync},
+                        {"coordinator_cost_in_syncs", coordinator_cost / sync},
                         {"limit_ms", kDurabilityTargetMs},
                         {"ratio_to_limit", coordinator_cost / kDurabilityTargetMs}};
 }

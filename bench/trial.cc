@@ -178,7 +178,7 @@ Status Trial::StartCoordinator(const std::string& listen) {
   // Drained by a child that outlives nothing: the pipe must never fill.
   CHORALE_ASSIGN_OR_RETURN(const pid_t reader,
                            Spawn({"/bin/sh", "-c",
-                                  "exec cat <&" + std::to_string(log[0]) + " >>" +
+                                  "exec cat </dev/fd/" + std::to_string(log[0]) + " >>" +
                                       (directory_.path() / "coordinator.log").string()}));
   agents_.push_back(reader);
   ::close(log[0]);
