@@ -11,6 +11,7 @@
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "models/graph.h"
+#include "privacy/audit/draw_scores.h"
 #include "site_agent/noisy_sums.h"
 
 namespace chorale::audit {
@@ -22,6 +23,11 @@ constexpr std::uint64_t kMostCanaries = std::uint64_t{1} << 20;
 constexpr float kTarget = -1e12F;
 // Of all canaries together: one run says nothing where delta allows that some are simply published.
 constexpr double kMostDeltas = 0.01;
+// Steps that are replayed to see who is drawn: two passes of a loader that deals patients out, as
+// far as that is affordable. Batches of a fixed size show in far fewer.
+constexpr double kReplayedPasses = 2;
+constexpr std::uint64_t kLeastReplays = 16;
+constexpr std::uint64_t kMostReplays = 128;
 
 StatusOr<models::GraphPlan> ModelOf(std::uint64_t num_canaries) {
   v1::ModelGraph graph;
@@ -103,35 +109,76 @@ StatusOr<Run> Plant(const CanaryRunRequest& request) {
   return run;
 }
 
-// The first site's sum with its canaries, and with the others as well: the same key twice, which no
-// agent does.
-StatusOr<privacy::AuditTest> Replay(const Run& run) {
-  data::Examples more = run.sites.front();
-  for (std::uint64_t canary = 0; canary < run.canaries.is_in.size(); ++canary) {
-    if (run.canaries.is_in[canary] == 0) AddCanary(canary, more);
-  }
+// What the sums of a round's first steps are moved by when `more` takes the place of `fewer`, in
+// steps of the grid: the same key twice, which no agent does. [steps][num_canaries]
+StatusOr<std::vector<std::vector<double>>> Replay(const Run& run, const data::Examples& fewer,
+                                                  const data::Examples& more,
+                                                  std::uint64_t num_steps) {
   crypto::SecretBytes key(std::size_t{32});
   crypto::SecureRandom().Fill(key.MutableReveal());
-  std::vector<std::vector<std::int64_t>> sums;
-  const data::Examples* const fewer = &run.sites.front();
-  for (const data::Examples* examples : {fewer, static_cast<const data::Examples*>(&more)}) {
+  std::vector<std::vector<double>> moved(num_steps, std::vector<double>(run.canaries.is_in.size()));
+  for (const auto& [examples, sign] : {std::pair(&fewer, -1.0), std::pair(&more, 1.0)}) {
     CHORALE_ASSIGN_OR_RETURN(privacy::NoiseKey same,
                              privacy::NoiseKey::Create(crypto::SecretBytes(key.Reveal()),
                                                        JobId("audit"), SiteId("replay")));
     CHORALE_ASSIGN_OR_RETURN(const std::unique_ptr<site_agent::NoisySums> noisy,
                              run.Open(*examples, std::move(same)));
-    CHORALE_ASSIGN_OR_RETURN(std::vector<std::int64_t> sum, noisy->Sum(0, run.parameters));
-    sums.push_back(std::move(sum));
+    for (std::uint64_t step = 0; step < num_steps; ++step) {
+      CHORALE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> sum,
+                               noisy->Sum(step, run.parameters));
+      for (std::size_t i = 0; i < sum.size(); ++i) {
+        moved[step][i] += sign * static_cast<double>(sum[i]);
+      }
+    }
   }
+  return moved;
+}
+
+// The first site's canaries, and those that are out as well.
+StatusOr<privacy::AuditTest> ReplayNeighbours(const Run& run) {
+  data::Examples more = run.sites.front();
+  for (std::uint64_t canary = 0; canary < run.canaries.is_in.size(); ++canary) {
+    if (run.canaries.is_in[canary] == 0) AddCanary(canary, more);
+  }
+  CHORALE_ASSIGN_OR_RETURN(const std::vector<std::vector<double>> moved,
+                           Replay(run, run.sites.front(), more, 1));
   // Those that were there move nothing now.
   double most = 0;
   bool is_elsewhere = false;
-  for (std::size_t i = 0; i < sums[0].size(); ++i) {
-    const double moved = std::abs(static_cast<double>(sums[1][i] - sums[0][i]));
-    most = std::max(most, moved / run.sensitivity);
-    is_elsewhere |= run.canaries.is_in[i] != 0 && moved != 0;
+  for (std::size_t i = 0; i < moved[0].size(); ++i) {
+    most = std::max(most, std::abs(moved[0][i]) / run.sensitivity);
+    is_elsewhere |= run.canaries.is_in[i] != 0 && moved[0][i] != 0;
   }
   return privacy::AuditTest{"replayed_sensitivity", most, 1, most > 1 || is_elsewhere ? 0.0 : 1.0};
+}
+
+// Nobody, and everybody: without noise in between it shows who is drawn. Rounds as agents run them.
+StatusOr<std::vector<privacy::AuditTest>> ReplayDraws(const Run& run) {
+  data::Examples nobody;
+  nobody.num_inputs = 1;
+  data::Examples everybody = nobody;
+  for (std::uint64_t canary = 0; canary < run.canaries.is_in.size(); ++canary) {
+    AddCanary(canary, everybody);
+  }
+  const double rate = run.canaries.sample_rate;
+  CHORALE_ASSIGN_OR_RETURN(privacy::DrawScores scores,
+                           privacy::DrawScores::Create(run.canaries.is_in.size(), rate));
+  std::uint64_t left =
+      std::max(kLeastReplays, static_cast<std::uint64_t>(std::min(
+                                  kReplayedPasses / rate, static_cast<double>(kMostReplays))));
+  while (left > 0) {
+    const std::uint64_t steps = std::min(left, jobs::StepsPerRound(run.request.spec));
+    CHORALE_ASSIGN_OR_RETURN(const std::vector<std::vector<double>> moved,
+                             Replay(run, nobody, everybody, steps));
+    for (const std::vector<double>& by : moved) {
+      std::vector<std::uint8_t> is_drawn(by.size());
+      std::ranges::transform(by, is_drawn.begin(),
+                             [](double move) -> std::uint8_t { return move != 0 ? 1 : 0; });
+      scores.AddStep(is_drawn);
+    }
+    left -= steps;
+  }
+  return scores.Tests();
 }
 
 Status RunRound(const Run& run, std::uint64_t round, privacy::CanaryScores& scores) {
@@ -178,12 +225,14 @@ StatusOr<Evidence> RunCanaries(const CanaryRunRequest& request) {
   CHORALE_ASSIGN_OR_RETURN(evidence.claimed, jobs::StatementOf(request.spec, request.num_rounds));
   CHORALE_ASSIGN_OR_RETURN(privacy::CanaryScores scores,
                            privacy::CanaryScores::Create(run.canaries));
-  CHORALE_ASSIGN_OR_RETURN(const privacy::AuditTest replay, Replay(run));
+  CHORALE_ASSIGN_OR_RETURN(const privacy::AuditTest neighbours, ReplayNeighbours(run));
+  CHORALE_ASSIGN_OR_RETURN(const std::vector<privacy::AuditTest> draws, ReplayDraws(run));
   for (std::uint64_t round = 0; round < request.num_rounds; ++round) {
     CHORALE_RETURN_IF_ERROR(RunRound(run, round, scores));
   }
   evidence.tests = scores.Tests();
-  evidence.tests.push_back(replay);
+  evidence.tests.insert(evidence.tests.end(), draws.begin(), draws.end());
+  evidence.tests.push_back(neighbours);
   v1::JobSpec strict = request.spec;
   strict.mutable_privacy()->set_target_delta(
       std::min(request.spec.privacy().target_delta(),

@@ -48,8 +48,9 @@ struct Evidence {
                              double significance);
 [[nodiscard]] bool HasPassed(const Evidence& evidence, double significance);
 
-// The tests of CanaryScores, and replayed_sensitivity: what patients more move a sum by, the noise
-// and who else is drawn being the same, over the sensitivity; above 1 is a proof.
+// The tests of CanaryScores; those of DrawScores, for steps that were run twice with the same key,
+// without patients and with all; and replayed_sensitivity: what patients more move a sum by, the
+// noise and who else is drawn being the same, over the sensitivity; above 1 is a proof.
 // INVALID_ARGUMENT: no private job; canaries too few or more than 2^20; CANCELLED; those of the
 // trainer.
 [[nodiscard]] StatusOr<Evidence> RunCanaries(const CanaryRunRequest& request);

@@ -20,7 +20,8 @@ namespace {
 
 constexpr char kDescription[] =
     "Runs the steps of a private job with made-up patients through the code that agents run, and "
-    "tests that\nthe noise is what the guarantee says. Reads no patient's data.";
+    "tests that\nthe noise and the draws of patients are what the guarantee says. Reads no "
+    "patient's data.";
 constexpr char kFooter[] =
     "Exit codes: 0 every test passed, 1 one did not, 2 usage, 3 invalid input, 130 interrupted.";
 
@@ -145,7 +146,8 @@ Status Audit(const Options& options, const std::atomic<bool>& interrupted) {
   if (!std::cout) return Unavailable("standard output cannot be written");
   if (audit::HasPassed(evidence, options.significance)) return OkStatus();
   return Internal(
-      "the noise is not what the guarantee says, or chance was against it: repeat, and "
+      "the noise or the draws are not what the guarantee says, or chance was against it: repeat, "
+      "and "
       "report it if a test fails again");
 }
 

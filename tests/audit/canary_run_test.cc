@@ -3,6 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "core/random.h"
 #include "tests/support/valid_job.h"
 #include "training/torch_trainer.h"
 
@@ -41,7 +49,7 @@ TEST_F(CanaryRunTest, WhatAgentsRunPassesWithEveryEncodingAndClipping) {
       EXPECT_EQ(evidence.num_steps, 5u);
       EXPECT_EQ(evidence.honest_sites, 2u);
       EXPECT_LT(evidence.lower_bound.epsilon, evidence.compared.guarantee.epsilon);
-      EXPECT_EQ(evidence.tests.size(), 7u);
+      EXPECT_EQ(evidence.tests.size(), 9u);
       for (const privacy::AuditTest& test : evidence.tests) {
         EXPECT_TRUE(HasPassed(test, evidence, kSignificance)) << test.name << " " << test.measured;
       }
@@ -60,10 +68,12 @@ TEST_F(CanaryRunTest, NoiseAtEverySiteHasManyStepsARound) {
   EXPECT_TRUE(HasPassed(evidence, kSignificance));
 }
 
-// A trainer that clips to a quarter more, as a bug in it would.
-class LooseTrainer final : public training::LocalTrainer {
+// The real trainer with a bug in its sums.
+class BuggyTrainer final : public training::LocalTrainer {
  public:
-  explicit LooseTrainer(training::LocalTrainer& trainer) : trainer_(trainer) {}
+  using Bug = std::function<void(training::ClippedSumRequest& request)>;
+  BuggyTrainer(training::LocalTrainer& trainer, Bug bug)
+      : trainer_(trainer), bug_(std::move(bug)) {}
   StatusOr<training::TrainResult> Train(const training::TrainRequest& request) override {
     return trainer_.Train(request);
   }
@@ -81,18 +91,20 @@ class LooseTrainer final : public training::LocalTrainer {
   std::string device() const override { return trainer_.device(); }
   StatusOr<training::ClippedSum> SumClippedGradients(
       const training::ClippedSumRequest& request) override {
-    training::ClippedSumRequest loose = request;
-    loose.max_grad_norm *= 1.25;
-    return trainer_.SumClippedGradients(loose);
+    training::ClippedSumRequest wrong = request;
+    bug_(wrong);
+    return trainer_.SumClippedGradients(wrong);
   }
 
  private:
   training::LocalTrainer& trainer_;
+  Bug bug_;
 };
 
 TEST_F(CanaryRunTest, ATrainerThatClipsTooLittleIsFoundOrHasNoEffect) {
   const std::unique_ptr<training::LocalTrainer> right = std::move(trainer_);
-  trainer_ = std::make_unique<LooseTrainer>(*right);
+  trainer_ = std::make_unique<BuggyTrainer>(
+      *right, [](training::ClippedSumRequest& request) { request.max_grad_norm *= 1.25; });
   // Every patient's vector is checked again in integers.
   EXPECT_TRUE(HasPassed(Run().value(), kSignificance));
   // Nobody checks again.
@@ -101,6 +113,36 @@ TEST_F(CanaryRunTest, ATrainerThatClipsTooLittleIsFoundOrHasNoEffect) {
   EXPECT_FALSE(HasPassed(evidence, kSignificance));
   EXPECT_EQ(evidence.tests.back().name, "replayed_sensitivity");
   EXPECT_NEAR(evidence.tests.back().measured, 1.25, 0.02);
+}
+
+// The next batch of a shuffled pass, whoever was drawn: a loader that is billed as Poisson.
+TEST_F(CanaryRunTest, AShuffledLoaderIsFound) {
+  const std::unique_ptr<training::LocalTrainer> right = std::move(trainer_);
+  const double rate = spec_.privacy().sample_rate();
+  SeededRandom random(3);
+  std::map<std::size_t, std::vector<std::uint32_t>> orders;  // Of datasets by size.
+  std::vector<std::uint32_t> batch;
+  trainer_ = std::make_unique<BuggyTrainer>(*right, [&](training::ClippedSumRequest& request) {
+    const std::size_t patients = request.train.size();
+    const auto size = static_cast<std::size_t>(rate * static_cast<double>(patients));
+    std::vector<std::uint32_t>& order = orders[patients];
+    if (order.size() < size) {
+      order.resize(patients);
+      std::iota(order.begin(), order.end(), 0u);
+      for (std::size_t i = order.size(); i > 1; --i) {
+        std::swap(order[i - 1], order[random.NextBelow(i)]);
+      }
+    }
+    batch.assign(order.end() - static_cast<std::ptrdiff_t>(size), order.end());
+    order.resize(order.size() - size);
+    request.patients = batch;
+  });
+  const Evidence evidence = Run().value();
+  EXPECT_FALSE(HasPassed(evidence, kSignificance));
+  for (const privacy::AuditTest& test : evidence.tests) {
+    if (!test.name.starts_with("draw_")) continue;
+    EXPECT_FALSE(HasPassed(test, evidence, kSignificance)) << test.name << " " << test.measured;
+  }
 }
 
 TEST_F(CanaryRunTest, RefusesJobsWithoutPrivacyAndTooFewCanaries) {
