@@ -222,7 +222,8 @@ bool HasPassed(const Evidence& evidence, double significance) {
 StatusOr<Evidence> RunCanaries(const CanaryRunRequest& request) {
   CHORALE_ASSIGN_OR_RETURN(const Run run, Plant(request));
   Evidence evidence;
-  CHORALE_ASSIGN_OR_RETURN(evidence.claimed, jobs::StatementOf(request.spec, request.num_rounds));
+  CHORALE_ASSIGN_OR_RETURN(evidence.claimed,
+                           jobs::StatementOf(request.spec, {.rounds = request.num_rounds}));
   CHORALE_ASSIGN_OR_RETURN(privacy::CanaryScores scores,
                            privacy::CanaryScores::Create(run.canaries));
   CHORALE_ASSIGN_OR_RETURN(const privacy::AuditTest neighbours, ReplayNeighbours(run));
@@ -237,7 +238,8 @@ StatusOr<Evidence> RunCanaries(const CanaryRunRequest& request) {
   strict.mutable_privacy()->set_target_delta(
       std::min(request.spec.privacy().target_delta(),
                kMostDeltas / static_cast<double>(request.num_canaries)));
-  CHORALE_ASSIGN_OR_RETURN(evidence.compared, jobs::StatementOf(strict, request.num_rounds));
+  CHORALE_ASSIGN_OR_RETURN(evidence.compared,
+                           jobs::StatementOf(strict, {.rounds = request.num_rounds}));
   evidence.lower_bound =
       privacy::OneRunEpsilon(scores.log_ratios(), run.canaries.is_in,
                              strict.privacy().target_delta(), request.significance);

@@ -34,7 +34,7 @@ struct CanaryRunRequest {
 };
 
 struct Evidence {
-  privacy::Statement claimed;  // Of the rounds that were run.
+  privacy::Statement claimed;  // Of the steps that were run; metrics are none of them.
   std::vector<privacy::AuditTest> tests;
   // The same at the delta of the bound, which is at most 0.01 over the number of canaries.
   privacy::Statement compared;

@@ -1,8 +1,10 @@
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "cli/job_text.h"
 #include "cli/output.h"
@@ -36,8 +38,9 @@ void PrintText(const v1::ShowJobResponse& response, std::ostream& out) {
         << '\n';
   }
   if (known && jobs::IsPrivate(spec)) {
-    const auto statement =
-        jobs::StatementOf(spec, static_cast<std::uint64_t>(response.rounds_size()));
+    std::vector<std::uint32_t> numbers;
+    for (const v1::RoundRecord& round : response.rounds()) numbers.push_back(round.round());
+    const auto statement = jobs::StatementOf(spec, jobs::CountRounds(spec, numbers));
     out << "privacy    " << (statement.ok() ? privacy::ToText(*statement) : "no guarantee") << '\n';
   }
   out << "rounds     " << job.published_rounds() << " of " << job.wanted_rounds() << " published\n"

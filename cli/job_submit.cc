@@ -86,7 +86,7 @@ Status Run(const Options& options, const Terminal& terminal) {
   if (jobs::IsPrivate(spec)) {
     CHORALE_RETURN_IF_ERROR(jobs::CalibrateNoise(spec));
     CHORALE_ASSIGN_OR_RETURN(const privacy::Statement statement,
-                             jobs::StatementOf(spec, jobs::MaxRounds(spec)));
+                             jobs::StatementOf(spec, jobs::MostRounds(spec)));
     terminal.err << "Noise multiplier " << spec.privacy().noise_multiplier() << ": "
                  << privacy::ToText(statement) << ".\n";
   }

@@ -147,8 +147,7 @@ Status Audit(const Options& options, const std::atomic<bool>& interrupted) {
   if (audit::HasPassed(evidence, options.significance)) return OkStatus();
   return Internal(
       "the noise or the draws are not what the guarantee says, or chance was against it: repeat, "
-      "and "
-      "report it if a test fails again");
+      "and report it if a test fails again");
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "jobs/job_spec.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_metrics.h"
 #include "privacy/accountant.h"
 #include "privacy/statement.h"
 
@@ -28,6 +29,7 @@ struct Plan {
   v1::JobSpec spec;
   privacy::Statement statement;
   privacy::Guarantee continuous;  // By pld, of real-valued noise of the same size.
+  jobs::RoundsRun most;
   std::uint64_t num_parameters = 0;
   double grid_step = 0;
   std::uint32_t honest = 1;  // Sites whose shares of the noise are counted on.
@@ -41,10 +43,10 @@ StatusOr<Plan> PlanOf(const Options& options) {
                            ": the job has no privacy section, so what leaves a site is exact");
   }
   CHORALE_RETURN_IF_ERROR(jobs::CalibrateNoise(plan.spec));
-  const std::uint64_t rounds = jobs::MaxRounds(plan.spec);
-  CHORALE_ASSIGN_OR_RETURN(plan.statement, jobs::StatementOf(plan.spec, rounds));
+  plan.most = jobs::MostRounds(plan.spec);
+  CHORALE_ASSIGN_OR_RETURN(plan.statement, jobs::StatementOf(plan.spec, plan.most));
   CHORALE_ASSIGN_OR_RETURN(
-      plan.continuous, privacy::EpsilonFor(jobs::EventOfRounds(plan.spec, rounds),
+      plan.continuous, privacy::EpsilonFor(jobs::EventOfRounds(plan.spec, plan.most),
                                            plan.spec.privacy().target_delta(),
                                            {.accountant = privacy::AccountantKind::kPld,
                                             .relation = jobs::RelationOf(plan.spec.privacy())}));
@@ -56,10 +58,20 @@ StatusOr<Plan> PlanOf(const Options& options) {
   plan.honest =
       jobs::HonestSites(plan.spec, jobs::GroupOf(jobs::GroupRulesOf(plan.spec), options.sites));
   CHORALE_RETURN_IF_ERROR(jobs::NoiseShareOf(plan.spec, plan.num_parameters, plan.honest).status());
+  if (plan.spec.privacy().has_metrics()) {
+    CHORALE_RETURN_IF_ERROR(jobs::MetricNoiseShareOf(plan.spec.privacy(), plan.honest).status());
+  }
   CHORALE_RETURN_IF_ERROR(jobs::MaskedLayout::Create(plan.spec, jobs::MaskedKind::kUpdate,
                                                      plan.num_parameters, options.sites)
                               .status());
   return plan;
+}
+
+// Of the noise in a sum of metrics over all sites, in patients.
+double MetricDeviation(const Plan& plan, std::uint32_t sites) {
+  const v1::PrivateMetrics& metrics = plan.spec.privacy().metrics();
+  const double shares = static_cast<double>(sites) / plan.honest;
+  return metrics.noise_multiplier() * jobs::MetricNorm(metrics) * std::sqrt(shares);
 }
 
 void PrintText(const Plan& plan, const Options& options, std::ostream& out) {
@@ -78,32 +90,43 @@ void PrintText(const Plan& plan, const Options& options, std::ostream& out) {
     out << "noise at a site  1/" << plan.honest << " of its variance, for " << options.sites
         << " sites: enough with " << plan.honest << " honest sites in a sum\n";
   }
+  if (privacy.has_metrics()) {
+    out << "metrics          " << plan.most.with_metrics << " sums at noise multiplier "
+        << privacy.metrics().noise_multiplier() << ": standard deviation "
+        << MetricDeviation(plan, options.sites) << " patients on every number in them\n";
+  }
 }
 
-nlohmann::ordered_json ToJson(const Plan& plan) {
+nlohmann::ordered_json ToJson(const Plan& plan, const Options& options) {
   const v1::PrivacySpec& privacy = plan.spec.privacy();
-  return {{"epsilon", plan.statement.guarantee.epsilon},
-          {"delta", plan.statement.guarantee.delta},
-          {"order", plan.statement.guarantee.order.value_or(0)},
-          {"accountant", privacy::NameOf(plan.statement.accountant)},
-          {"privacy_unit", privacy::NameOf(plan.statement.unit)},
-          {"neighboring_relation", privacy::NameOf(plan.statement.relation)},
-          {"sampling", plan.statement.sampling},
-          {"holds_for", plan.statement.holds_for},
-          {"epsilon_continuous_pld", plan.continuous.epsilon},
-          {"noise_multiplier", privacy.noise_multiplier()},
-          {"sample_rate", privacy.sample_rate()},
-          {"max_grad_norm", privacy.max_grad_norm()},
-          {"steps", jobs::MaxRounds(plan.spec) * jobs::StepsPerRound(plan.spec)},
-          {"num_parameters", plan.num_parameters},
-          {"grid_step", plan.grid_step},
-          {"honest_sites", plan.honest}};
+  nlohmann::ordered_json json = {{"epsilon", plan.statement.guarantee.epsilon},
+                                 {"delta", plan.statement.guarantee.delta},
+                                 {"order", plan.statement.guarantee.order.value_or(0)},
+                                 {"accountant", privacy::NameOf(plan.statement.accountant)},
+                                 {"privacy_unit", privacy::NameOf(plan.statement.unit)},
+                                 {"neighboring_relation", privacy::NameOf(plan.statement.relation)},
+                                 {"sampling", plan.statement.sampling},
+                                 {"holds_for", plan.statement.holds_for},
+                                 {"epsilon_continuous_pld", plan.continuous.epsilon},
+                                 {"noise_multiplier", privacy.noise_multiplier()},
+                                 {"sample_rate", privacy.sample_rate()},
+                                 {"max_grad_norm", privacy.max_grad_norm()},
+                                 {"steps", plan.most.rounds * jobs::StepsPerRound(plan.spec)},
+                                 {"num_parameters", plan.num_parameters},
+                                 {"grid_step", plan.grid_step},
+                                 {"honest_sites", plan.honest}};
+  if (privacy.has_metrics()) {
+    json["metrics"] = {{"sums", plan.most.with_metrics},
+                       {"noise_multiplier", privacy.metrics().noise_multiplier()},
+                       {"deviation_in_patients", MetricDeviation(plan, options.sites)}};
+  }
+  return json;
 }
 
 Status Run(const Options& options, const Terminal& terminal) {
   CHORALE_ASSIGN_OR_RETURN(const Plan plan, PlanOf(options));
   if (options.format == OutputFormat::kJson) {
-    terminal.out << ToJson(plan).dump(2) << '\n';
+    terminal.out << ToJson(plan, options).dump(2) << '\n';
   } else {
     PrintText(plan, options, terminal.out);
   }

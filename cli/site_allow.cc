@@ -75,8 +75,10 @@ void AddSiteAllow(CLI::App& group, Command& command) {
       ->required()
       ->check(CLI::Validator(CheckModel, "", "MODEL"));
   const std::map<std::string, v1::MetricKind> metrics = {{"loss", v1::METRIC_KIND_LOSS},
-                                                         {"accuracy", v1::METRIC_KIND_ACCURACY}};
-  add_list("--metric", options->metrics, "Metrics that may leave: loss, accuracy; none by default")
+                                                         {"accuracy", v1::METRIC_KIND_ACCURACY},
+                                                         {"auroc", v1::METRIC_KIND_AUROC}};
+  add_list("--metric", options->metrics,
+           "Metrics that may leave: loss, accuracy, auroc; none by default")
       ->transform(CLI::CheckedTransformer(metrics).description(""))
       ->type_name("METRIC");
   const std::map<std::string, v1::SumKind> sums = {{"newton", v1::SUM_KIND_NEWTON},

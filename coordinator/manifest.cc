@@ -50,7 +50,14 @@ std::string NameOf(v1::SiteState state) {
 
 std::string NameOf(const v1::MetricValue& metric) {
   std::string name = metric.split() == v1::SPLIT_TEST ? "test_" : "train_";
-  return name + (metric.kind() == v1::METRIC_KIND_ACCURACY ? "accuracy" : "loss");
+  switch (metric.kind()) {
+    case v1::METRIC_KIND_ACCURACY:
+      return name + "accuracy";
+    case v1::METRIC_KIND_AUROC:
+      return name + "auroc";
+    default:
+      return name + "loss";
+  }
 }
 
 // The name of the member of a oneof that is set.
@@ -115,19 +122,27 @@ Json RoundJson(const v1::RoundRecord& record) {
 
 // What the rounds so far cost, abandoned ones too: sites were charged for them. Each is one of
 // DP-SGD.
-Json PrivacyJson(const v1::JobSpec& spec, std::size_t num_rounds) {
+Json PrivacyJson(const v1::JobSpec& spec, const std::vector<v1::RoundRecord>& records) {
   const v1::PrivacySpec& privacy = spec.privacy();
+  std::vector<std::uint32_t> numbers;
+  for (const v1::RoundRecord& record : records) numbers.push_back(record.round());
+  const jobs::RoundsRun run = jobs::CountRounds(spec, numbers);
   Json json = {{"delta", privacy.target_delta()},
                {"target_epsilon", privacy.target_epsilon()},
                {"noise_multiplier", privacy.noise_multiplier()},
                {"sample_rate", privacy.sample_rate()},
                {"max_grad_norm", privacy.max_grad_norm()},
                {"expected_patients", privacy.expected_patients()},
-               {"steps", num_rounds * jobs::StepsPerRound(spec)},
+               {"steps", run.rounds * jobs::StepsPerRound(spec)},
                {"privacy_unit", privacy::NameOf(jobs::UnitOf(privacy))},
                {"neighboring_relation", privacy::NameOf(jobs::RelationOf(privacy))},
                {"sampling", "poisson"}};
-  if (const auto statement = jobs::StatementOf(spec, num_rounds); statement.ok()) {
+  if (privacy.has_metrics()) {
+    json["metrics"] = {{"sums", run.with_metrics},
+                       {"noise_multiplier", privacy.metrics().noise_multiplier()}};
+  }
+  if (const auto statement = jobs::StatementOf(spec, run); statement.ok()) {
+    json["sampling"] = statement->sampling;
     json["epsilon"] = statement->guarantee.epsilon;
     json["accountant"] = privacy::NameOf(statement->accountant);
     json["holds_for"] = statement->holds_for;
@@ -193,7 +208,7 @@ std::string MakeManifest(const JobEntry& entry, const crypto::BlobId& weights) {
       {"rounds_omitted", num_omitted},
       {"rounds", std::move(rounds)},
   };
-  if (jobs::IsPrivate(entry.spec)) manifest["privacy"] = PrivacyJson(entry.spec, records.size());
+  if (jobs::IsPrivate(entry.spec)) manifest["privacy"] = PrivacyJson(entry.spec, records);
   if (!entry.machine.moments().empty()) {
     for (const v1::FeatureMoments& moments : entry.machine.moments()) {
       manifest["standardization"].push_back({{"mean", moments.mean()},

@@ -214,7 +214,9 @@ SiteGrid GridOf(const Comparison& comparison, std::size_t measure) {
 
 std::string PrivacyStatementOf(const RunRecord& run) {
   const v1::PrivacySpec& privacy = run.spec.privacy();
-  const auto statement = jobs::StatementOf(run.spec, run.rounds.size());
+  std::vector<std::uint32_t> numbers;
+  for (const RoundSummary& round : run.rounds) numbers.push_back(round.round);
+  const auto statement = jobs::StatementOf(run.spec, jobs::CountRounds(run.spec, numbers));
   if (!statement.ok()) return "The private model has no guarantee that could be computed.";
   return "The private model (job " + run.job_id + ") guarantees " + privacy::ToText(*statement) +
          "; noise multiplier " + FormatNumber(privacy.noise_multiplier(), 4) +

@@ -217,7 +217,8 @@ std::string RunSection(const ReportContent& content) {
           : " <strong>The model judged here is not the one it published last.</strong></p>\n";
   const std::string curves =
       CurveCard(run, v1::METRIC_KIND_LOSS, "loss-curve", "Loss of the global model") +
-      CurveCard(run, v1::METRIC_KIND_ACCURACY, "accuracy-curve", "Accuracy of the global model");
+      CurveCard(run, v1::METRIC_KIND_ACCURACY, "accuracy-curve", "Accuracy of the global model") +
+      CurveCard(run, v1::METRIC_KIND_AUROC, "auroc-curve", "AUROC of the global model");
   if (!curves.empty()) {
     section +=
         "<p class=\"muted\">Measured by the sites that reported, on the model each round started "

@@ -63,7 +63,14 @@ json ArmsValue(const Comparison& comparison) {
 }
 
 const char* NameOf(v1::MetricKind kind) {
-  return kind == v1::METRIC_KIND_LOSS ? "loss" : "accuracy";
+  switch (kind) {
+    case v1::METRIC_KIND_ACCURACY:
+      return "accuracy";
+    case v1::METRIC_KIND_AUROC:
+      return "auroc";
+    default:
+      return "loss";
+  }
 }
 const char* NameOf(v1::Split split) { return split == v1::SPLIT_TRAIN ? "train" : "test"; }
 

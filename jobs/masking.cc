@@ -14,6 +14,7 @@
 #include "data/preparation.h"
 #include "jobs/algorithm_spec.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_metrics.h"
 #include "secagg/exact_sum.h"
 #include "secagg/refusal.h"
 #include "training/newton_sums.h"
@@ -186,13 +187,16 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   if (!is_private) {
     sections.push_back({secagg::RingBits::k64, num_exact * secagg::kExactSumLimbs});
   }
+  const std::uint64_t num_metric_sums = is_private ? NumMetricSums(spec) : 0;
+  if (num_metric_sums > 0) sections.push_back({secagg::RingBits::k64, num_metric_sums});
   if (is_update) sections.push_back({ring, num_parameters});
   if (has_control) sections.push_back({ring, num_parameters});
   CHORALE_ASSIGN_OR_RETURN(secagg::VectorSpec vector,
                            secagg::VectorSpec::Create(std::move(sections)));
   MaskedLayout layout(std::move(vector), kind);
   layout.num_exact_ = num_exact;
-  layout.exact_bytes_ = num_exact * secagg::kExactSumBytes;
+  layout.exact_bytes_ = num_exact * secagg::kExactSumBytes +
+                        num_metric_sums * secagg::ElementBytes(secagg::RingBits::k64);
   layout.num_parameters_ = num_parameters;
   layout.num_update_values_ = num_parameters * (has_control ? 2 : 1);
   layout.max_examples_ = masking.max_examples() == 0 ? kDefaultMaxExamples : masking.max_examples();
@@ -200,6 +204,14 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
       is_update && WeightingOf(spec.aggregation()) == v1::WEIGHTING_EXAMPLES;
   layout.metrics_ = std::move(metrics);
   layout.is_private_ = is_private;
+  if (num_metric_sums > 0) {
+    CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid, MetricGridOf(spec.privacy()));
+    CHORALE_ASSIGN_OR_RETURN(layout.metric_scale_,
+                             secagg::FixedPoint::OfIntegers(secagg::RingBits::k64,
+                                                            -std::ilogb(grid.step()), num_members));
+    layout.private_metrics_ = spec.privacy().metrics();
+    layout.num_metric_sums_ = num_metric_sums;
+  }
   const bool has_gradients = is_private && spec.privacy().has_distributed();
   if (has_gradients) {
     layout.step_factor_ =
@@ -238,6 +250,16 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   encoding.push_back(layout.weights_by_examples_ ? 1 : 0);
   Add(layout.max_examples_, encoding);
   Add(layout.step_factor_, encoding);
+  if (layout.metric_scale_) {
+    Add(static_cast<std::uint64_t>(
+            static_cast<std::int64_t>(layout.metric_scale_->scale_exponent())),
+        encoding);
+    Add(layout.metric_scale_->clip(), encoding);
+    for (const int metric : layout.private_metrics_.kinds()) {
+      Add(static_cast<std::uint64_t>(metric), encoding);
+    }
+    Add(layout.private_metrics_.max_loss(), encoding);
+  }
   layout.digest_ = crypto::Sha256(encoding);
   return layout;
 }
@@ -253,9 +275,18 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
   CHORALE_RETURN_IF_ERROR(CheckSize("changes of a control variate", numbers.control_change,
                                     has_control ? num_parameters_ : 0));
   CHORALE_RETURN_IF_ERROR(CheckSize("sums", numbers.sums, is_update ? 0 : num_exact_ - 1));
+  if (!numbers.metric_sum.empty()) {
+    CHORALE_RETURN_IF_ERROR(CheckSize("numbers of metrics", numbers.metric_sum, num_metric_sums_));
+  }
+  Bytes out(vector_.size_bytes());
+  const std::span<std::uint8_t> bytes(out);
+  if (!numbers.metric_sum.empty()) {
+    CHORALE_RETURN_IF_ERROR(
+        metric_scale_->EncodeIntegers(numbers.metric_sum, bytes.first(exact_bytes_)));
+  }
   if (has_gradients) {
-    Bytes out(vector_.size_bytes());
-    CHORALE_RETURN_IF_ERROR(fixed_points_[0].EncodeIntegers(numbers.gradient_sum, out));
+    CHORALE_RETURN_IF_ERROR(
+        fixed_points_[0].EncodeIntegers(numbers.gradient_sum, bytes.subspan(exact_bytes_)));
     return out;
   }
   if (numbers.num_examples > max_examples_) {
@@ -280,9 +311,9 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
     exact[1 + 2 * index] = metric.value() * static_cast<double>(metric.num_examples());
     exact[2 + 2 * index] = static_cast<double>(metric.num_examples());
   }
-  Bytes out(vector_.size_bytes());
-  const std::span<std::uint8_t> bytes(out);
-  CHORALE_RETURN_IF_ERROR(secagg::EncodeExact(exact, bytes.first(exact_bytes_)));
+  if (!is_private_) {
+    CHORALE_RETURN_IF_ERROR(secagg::EncodeExact(exact, bytes.first(exact_bytes_)));
+  }
 
   const double weight = weights_by_examples_ ? static_cast<double>(numbers.num_examples) /
                                                    static_cast<double>(max_examples_)
@@ -323,7 +354,12 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
 }
 
 StatusOr<SummedNumbers> MaskedLayout::Summed(ByteSpan sum, std::uint32_t num_sites) const {
-  if (is_private_) return SummedNumbers();
+  if (is_private_) {
+    if (num_metric_sums_ == 0) return SummedNumbers();
+    std::vector<double> sums(num_metric_sums_);
+    metric_scale_->Decode(sum, sums);
+    return SummedNumbers{.metrics = MetricsOf(private_metrics_, sums)};
+  }
   std::vector<double> exact(num_exact_);
   secagg::DecodeExact(sum, exact);
   const std::optional<std::uint64_t> num_examples = AsCount(exact[0]);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,9 @@ struct SiteNumbers {
   // kUpdate under privacy.distributed, instead of an update: the noisy sum of clipped gradients on
   // the grid of jobs/privacy_spec.h. [num_parameters]
   std::span<const std::int64_t> gradient_sum = {};
+  // kUpdate of a private job, in rounds with metrics: the noisy sum of patients' vectors on the
+  // grid of jobs/private_metrics.h. [NumMetricSums] or empty.
+  std::span<const std::int64_t> metric_sum = {};
   std::span<const double> sums = {};              // Every other kind.
   std::uint64_t num_examples = 0;                 // Stays at the site in a private job.
   std::span<const v1::MetricValue> metrics = {};  // kUpdate: a part of those that the job asks for.
@@ -55,15 +59,17 @@ struct SiteNumbers {
 
 // The exact part of a sum over sites.
 struct SummedNumbers {
-  std::uint64_t num_examples = 0;             // 0 in a private job, which does not tell.
-  std::vector<double> sums = {};              // Every kind but kUpdate.
-  std::vector<v1::MetricValue> metrics = {};  // kUpdate: means over the rows behind them.
+  std::uint64_t num_examples = 0;  // 0 in a private job, which does not tell.
+  std::vector<double> sums = {};   // Every kind but kUpdate.
+  // kUpdate: means over the rows behind them; in a private job, what noisy sums tell.
+  std::vector<v1::MetricValue> metrics = {};
 };
 
 // The vector that one kind of report becomes: first numbers that are summed exactly
 // (secagg/exact_sum.h: rows, then metrics or sums), then updates as fixed point, each weighted by
 // the share of its rows in max_examples unless sites count the same, then changes of control
-// variates. A private job has no exact part. Immutable; safe for concurrent use.
+// variates. Of a private job the first part is its noisy sum of metrics, zeros in rounds without
+// one, and else there is none. Immutable; safe for concurrent use.
 class MaskedLayout {
  public:
   // `num_parameters`: of the job's model. `num_members`: of the session, since a sum may run over
@@ -112,7 +118,10 @@ class MaskedLayout {
   double step_factor_ =
       0;  // Of sums of gradients: minus learning rate over expected batch. Else 0.
   std::vector<v1::MetricSpec> metrics_;
-  std::vector<secagg::FixedPoint> fixed_points_;  // Of the update, then of the control variate.
+  v1::PrivateMetrics private_metrics_;
+  std::uint64_t num_metric_sums_ = 0;
+  std::optional<secagg::FixedPoint> metric_scale_;  // Of private metrics.
+  std::vector<secagg::FixedPoint> fixed_points_;    // Of the update, then of the control variate.
 };
 
 // What a round asks, for secagg's H_task: the job, what it asks and in which round, and what came

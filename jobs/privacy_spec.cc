@@ -10,6 +10,7 @@
 #include "core/config/yaml.h"
 #include "jobs/algorithm_spec.h"
 #include "jobs/masking.h"
+#include "jobs/private_metrics.h"
 #include "privacy/calibration.h"
 #include "training/clipped_sum.h"
 
@@ -31,6 +32,7 @@ constexpr std::uint32_t kMostSpareRounds = 10000;
 constexpr std::uint32_t kRoundsForASpareOne = 20;
 constexpr int kMostOrder = 1024;
 constexpr int kLastDenseOrder = 64;
+constexpr double kDefaultMetricsShare = 0.2;
 
 std::string Text(double value) {
   std::ostringstream out;
@@ -108,7 +110,7 @@ Status CheckTraining(const v1::JobSpec& spec) {
   if (!training.metrics().empty()) {
     return refuse("training.metrics",
                   "must be left out of a private job: a loss or an accuracy is computed from rows "
-                  "and would leave without noise");
+                  "and would leave without noise; privacy.metrics has noise");
   }
   if (training.batch_size() != 0) {
     return refuse("training.batch_size",
@@ -218,18 +220,14 @@ Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan) {
   CHORALE_RETURN_IF_ERROR(CheckRest(spec));
   CHORALE_RETURN_IF_ERROR(CheckImputation(spec));
   CHORALE_RETURN_IF_ERROR(GridOf(privacy, plan.layout().num_parameters()).status());
-  if (privacy.noise_multiplier() != 0) {
-    CHORALE_ASSIGN_OR_RETURN(const privacy::Statement statement,
-                             StatementOf(spec, MaxRounds(spec)));
-    if (!(statement.guarantee.epsilon <= privacy.target_epsilon())) {
-      return config::FieldError("privacy.noise_multiplier",
-                                "must be larger for target_epsilon " +
-                                    Text(privacy.target_epsilon()) + ": it gives epsilon " +
-                                    Text(statement.guarantee.epsilon) +
-                                    "; leave it out to have the least that is enough");
-    }
-  }
-  return OkStatus();
+  if (privacy.has_metrics()) CHORALE_RETURN_IF_ERROR(ValidatePrivateMetrics(spec, plan));
+  if (!HasNoise(privacy)) return OkStatus();
+  CHORALE_ASSIGN_OR_RETURN(const privacy::Statement statement, StatementOf(spec, MostRounds(spec)));
+  if (statement.guarantee.epsilon <= privacy.target_epsilon()) return OkStatus();
+  return config::FieldError("privacy.noise_multiplier",
+                            "must be larger for target_epsilon " + Text(privacy.target_epsilon()) +
+                                ": it gives epsilon " + Text(statement.guarantee.epsilon) +
+                                "; leave it out to have the least that is enough");
 }
 
 std::uint64_t StepsPerRound(const v1::JobSpec& spec) { return spec.training().local_steps(); }
@@ -240,14 +238,32 @@ std::uint64_t MaxRounds(const v1::JobSpec& spec) {
   return count + (count + kRoundsForASpareOne - 1) / kRoundsForASpareOne;
 }
 
+RoundsRun MostRounds(const v1::JobSpec& spec) {
+  RoundsRun most{.rounds = MaxRounds(spec)};
+  if (!spec.privacy().has_metrics()) return most;
+  most.with_metrics = NumMetricRounds(spec) + most.rounds - spec.rounds().count();
+  return most;
+}
+
+RoundsRun CountRounds(const v1::JobSpec& spec, std::span<const std::uint32_t> numbers) {
+  RoundsRun run{.rounds = numbers.size()};
+  for (const std::uint32_t number : numbers) run.with_metrics += HasMetricsIn(spec, number) ? 1 : 0;
+  return run;
+}
+
 privacy::Event StepOf(const v1::JobSpec& spec) {
   return privacy::NoisySteps(privacy::Sampling::kPoisson, spec.privacy().sample_rate(),
                              spec.privacy().noise_multiplier(), 1);
 }
 
-privacy::Event EventOfRounds(const v1::JobSpec& spec, std::uint64_t num_rounds) {
-  return privacy::NoisySteps(privacy::Sampling::kPoisson, spec.privacy().sample_rate(),
-                             spec.privacy().noise_multiplier(), num_rounds * StepsPerRound(spec));
+privacy::Event EventOfRounds(const v1::JobSpec& spec, const RoundsRun& run) {
+  privacy::Event steps =
+      privacy::NoisySteps(privacy::Sampling::kPoisson, spec.privacy().sample_rate(),
+                          spec.privacy().noise_multiplier(), run.rounds * StepsPerRound(spec));
+  if (run.with_metrics == 0) return steps;
+  privacy::Event sums = MetricSumOf(spec.privacy().metrics());
+  sums.count = run.with_metrics;
+  return {.kind = privacy::Composed{.parts = {std::move(steps), std::move(sums)}}};
 }
 
 privacy::PrivacyUnit UnitOf(const v1::PrivacySpec& privacy) {
@@ -267,39 +283,69 @@ privacy::AccountingOptions AccountingOf(const v1::PrivacySpec& privacy) {
           .orders = WholeOrders()};
 }
 
-StatusOr<privacy::Statement> StatementOf(const v1::JobSpec& spec, std::uint64_t num_rounds) {
+StatusOr<privacy::Statement> StatementOf(const v1::JobSpec& spec, const RoundsRun& run) {
   const v1::PrivacySpec& privacy = spec.privacy();
-  CHORALE_ASSIGN_OR_RETURN(const privacy::Guarantee guarantee,
-                           privacy::EpsilonFor(EventOfRounds(spec, num_rounds),
-                                               privacy.target_delta(), AccountingOf(privacy)));
-  const std::uint64_t steps = num_rounds * StepsPerRound(spec);
+  CHORALE_ASSIGN_OR_RETURN(
+      const privacy::Guarantee guarantee,
+      privacy::EpsilonFor(EventOfRounds(spec, run), privacy.target_delta(), AccountingOf(privacy)));
+  const auto counted = [](std::uint64_t count, const std::string& what) {
+    return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+  };
+  std::string counts = counted(run.rounds * StepsPerRound(spec), "step");
+  if (run.with_metrics > 0) counts += " and " + counted(run.with_metrics, "sum") + " of metrics";
   return privacy::Statement{
       .guarantee = guarantee,
       .unit = UnitOf(privacy),
       .relation = RelationOf(privacy),
-      .sampling = "poisson",
+      .sampling = run.with_metrics > 0 ? "poisson (none for metrics)" : "poisson",
       .accountant = privacy::AccountantKind::kRdp,
-      .holds_for = std::to_string(steps) + (steps == 1 ? " step" : " steps") +
-                   (privacy.has_distributed()
-                        ? " over the consortium's patients, with noise shared by the sites"
-                        : " over one site's patients, with all of the noise at the site")};
+      .holds_for = counts + (privacy.has_distributed()
+                                 ? " over the consortium's patients, with noise shared by the sites"
+                                 : " over one site's patients, with all of the noise at the site")};
+}
+
+bool HasNoise(const v1::PrivacySpec& privacy) {
+  return privacy.noise_multiplier() != 0 &&
+         (!privacy.has_metrics() || privacy.metrics().noise_multiplier() != 0);
 }
 
 Status CalibrateNoise(v1::JobSpec& spec) {
-  if (!IsPrivate(spec) || spec.privacy().noise_multiplier() != 0) return OkStatus();
-  const v1::PrivacySpec& privacy = spec.privacy();
-  const std::uint64_t steps = MaxRounds(spec) * StepsPerRound(spec);
-  CHORALE_ASSIGN_OR_RETURN(
-      const privacy::CalibratedNoise noise,
-      privacy::CalibrateNoise(
-          [&](double multiplier) {
-            return privacy::NoisySteps(privacy::Sampling::kPoisson, privacy.sample_rate(),
-                                       multiplier, steps);
-          },
-          {.epsilon = privacy.target_epsilon(), .delta = privacy.target_delta()},
-          AccountingOf(privacy)));
-  spec.mutable_privacy()->set_noise_multiplier(noise.noise_multiplier);
-  return OkStatus();
+  if (!IsPrivate(spec)) return OkStatus();
+  v1::PrivacySpec& privacy = *spec.mutable_privacy();
+  const RoundsRun most = MostRounds(spec);
+  // The least noise for which what `event` says of the job as it then is keeps within the target.
+  const auto calibrate = [&](double epsilon, const auto& set, const auto& event) -> Status {
+    v1::JobSpec trial = spec;
+    CHORALE_ASSIGN_OR_RETURN(
+        const privacy::CalibratedNoise noise,
+        privacy::CalibrateNoise(
+            [&](double multiplier) {
+              set(*trial.mutable_privacy(), multiplier);
+              return event(trial);
+            },
+            {.epsilon = epsilon, .delta = privacy.target_delta()}, AccountingOf(privacy)));
+    set(privacy, noise.noise_multiplier);
+    return OkStatus();
+  };
+  if (privacy.has_metrics() && privacy.metrics().noise_multiplier() == 0) {
+    const double share = privacy.metrics().epsilon_share() == 0 ? kDefaultMetricsShare
+                                                                : privacy.metrics().epsilon_share();
+    CHORALE_RETURN_IF_ERROR(calibrate(
+        share * privacy.target_epsilon(),
+        [](v1::PrivacySpec& trial, double multiplier) {
+          trial.mutable_metrics()->set_noise_multiplier(multiplier);
+        },
+        [&](const v1::JobSpec& trial) {
+          privacy::Event sums = MetricSumOf(trial.privacy().metrics());
+          sums.count = most.with_metrics;
+          return sums;
+        }));
+  }
+  if (privacy.noise_multiplier() != 0) return OkStatus();
+  return calibrate(
+      privacy.target_epsilon(),
+      [](v1::PrivacySpec& trial, double multiplier) { trial.set_noise_multiplier(multiplier); },
+      [&](const v1::JobSpec& trial) { return EventOfRounds(trial, most); });
 }
 
 StatusOr<privacy::Grid> GridOf(const v1::PrivacySpec& privacy, std::uint64_t num_parameters) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "chorale/v1/jobs.pb.h"
@@ -28,9 +29,19 @@ namespace chorale::jobs {
 [[nodiscard]] std::uint64_t StepsPerRound(const v1::JobSpec& spec);
 // rounds.count and the spare ones: what a site lets the job do at most.
 [[nodiscard]] std::uint64_t MaxRounds(const v1::JobSpec& spec);
-// One of the steps, and all of so many rounds.
+// Rounds that sites were asked for, abandoned ones too: they cost as much.
+struct RoundsRun {
+  std::uint64_t rounds = 0;
+  std::uint64_t with_metrics = 0;  // Of these, with a sum of metrics (private_metrics.h).
+};
+// All that a site lets the job do: any spare round may be one with metrics.
+[[nodiscard]] RoundsRun MostRounds(const v1::JobSpec& spec);
+// Those of these numbers.
+[[nodiscard]] RoundsRun CountRounds(const v1::JobSpec& spec,
+                                    std::span<const std::uint32_t> numbers);
+// One of the steps, and all that so many rounds come to.
 [[nodiscard]] privacy::Event StepOf(const v1::JobSpec& spec);
-[[nodiscard]] privacy::Event EventOfRounds(const v1::JobSpec& spec, std::uint64_t num_rounds);
+[[nodiscard]] privacy::Event EventOfRounds(const v1::JobSpec& spec, const RoundsRun& run);
 [[nodiscard]] privacy::PrivacyUnit UnitOf(const v1::PrivacySpec& privacy);
 [[nodiscard]] privacy::NeighboringRelation RelationOf(const v1::PrivacySpec& privacy);
 // Renyi divergences at whole orders: what is known to hold for noise on a grid of integers
@@ -40,9 +51,12 @@ namespace chorale::jobs {
 // What so many rounds guarantee to one unit at one site. INVALID_ARGUMENT: nothing that the
 // accountant can show.
 [[nodiscard]] StatusOr<privacy::Statement> StatementOf(const v1::JobSpec& spec,
-                                                       std::uint64_t num_rounds);
+                                                       const RoundsRun& run);
 
-// Fills in the least noise that keeps the targets, where the job has none.
+// Whether every noise multiplier is there.
+[[nodiscard]] bool HasNoise(const v1::PrivacySpec& privacy);
+// Fills in the least noise that keeps the targets, where the job has none: first that of metrics,
+// whose share of epsilon is given, then that of the steps, which together keep the targets.
 // FAILED_PRECONDITION: no noise is enough.
 [[nodiscard]] Status CalibrateNoise(v1::JobSpec& spec);
 

@@ -129,9 +129,9 @@ StatusOr<VerifiedJob> VerifySignedJob(const v1::SignedJob& job, const crypto::Ce
   }
   CHORALE_RETURN_IF_ERROR(CheckNothingUnknown(verified.spec, ""));
   CHORALE_RETURN_IF_ERROR(Validate(verified.spec));
-  if (IsPrivate(verified.spec) && verified.spec.privacy().noise_multiplier() == 0) {
+  if (IsPrivate(verified.spec) && !HasNoise(verified.spec.privacy())) {
     return InvalidArgument(
-        "privacy.noise_multiplier is required: `chorale job submit` fills it in");
+        "every noise_multiplier of privacy is required: `chorale job submit` fills them in");
   }
   verified.researcher = std::move(researcher);
   verified.spec_digest = crypto::Sha256(AsBytes(job.spec()));

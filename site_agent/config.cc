@@ -175,7 +175,7 @@ Status CheckRule(const std::string& field, const v1::PolicyRule& rule,
     if (rule.metrics(i) == v1::METRIC_KIND_UNSPECIFIED ||
         !v1::MetricKind_IsValid(rule.metrics(i))) {
       return config::FieldError(field + ".metrics[" + std::to_string(i) + "]",
-                                "must be loss or accuracy");
+                                "must be loss, accuracy or auroc");
     }
   }
   const auto at_least_one = [&field](std::string_view key, std::uint64_t value) {

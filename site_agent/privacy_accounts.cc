@@ -2,13 +2,27 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "jobs/privacy_spec.h"
+#include "jobs/private_metrics.h"
 #include "privacy/ledger/budget.h"
 #include "privacy/ledger/entry.h"
 
 namespace chorale::site_agent {
 namespace {
+
+// The steps; under privacy.metrics, then the sums of metrics.
+std::vector<privacy::Part> PartsOf(const v1::JobSpec& spec) {
+  const jobs::RoundsRun most = jobs::MostRounds(spec);
+  std::vector<privacy::Part> parts = {
+      {.step = jobs::StepOf(spec), .steps = most.rounds * jobs::StepsPerRound(spec)}};
+  if (spec.privacy().has_metrics()) {
+    parts.push_back(
+        {.step = jobs::MetricSumOf(spec.privacy().metrics()), .steps = most.with_metrics});
+  }
+  return parts;
+}
 
 privacy::Reserved ReservationOf(const AccountedJob& job) {
   const v1::JobSpec& spec = job.job.spec;
@@ -18,8 +32,7 @@ privacy::Reserved ReservationOf(const AccountedJob& job) {
           .job_digest = job.job.spec_digest,
           .unit = jobs::UnitOf(spec.privacy()),
           .relation = jobs::RelationOf(spec.privacy()),
-          .parts = {{.step = jobs::StepOf(spec),
-                     .steps = jobs::MaxRounds(spec) * jobs::StepsPerRound(spec)}}};
+          .parts = PartsOf(spec)};
 }
 
 }  // namespace
@@ -41,18 +54,23 @@ StatusOr<privacy::ReservationId> PrivacyAccounts::ReserveIn(const AccountedJob& 
 }
 
 StatusOr<std::shared_ptr<const PrivacyCharge>> PrivacyAccounts::Charge(
-    const AccountedJob& job, const TaskId& task, const crypto::Digest& content) {
+    const AccountedJob& job, const AccountedRound& round) {
+  const v1::JobSpec& spec = job.job.spec;
+  const bool has_metrics = jobs::HasMetricsIn(spec, round.number);
   std::function<Status()> commit = [] { return OkStatus(); };
   if (job.dataset.has_privacy()) {
     CHORALE_ASSIGN_OR_RETURN(const privacy::ReservationId reservation, ReserveIn(job));
-    const std::string key = job.dataset.id() + " " + task.value();
+    const std::string key = job.dataset.id() + " " + round.task.value();
+    std::vector<std::uint64_t> steps = {jobs::StepsPerRound(spec)};
+    if (spec.privacy().has_metrics()) steps.push_back(has_metrics ? 1 : 0);
     CHORALE_RETURN_IF_ERROR(ledger_.Start({.reservation = reservation,
                                            .step_key = key,
-                                           .content = content,
-                                           .steps = {jobs::StepsPerRound(job.job.spec)}}));
+                                           .content = round.content,
+                                           .steps = std::move(steps)}));
     commit = [this, key] { return ledger_.Commit(key); };
   }
-  return std::shared_ptr<const PrivacyCharge>(new PrivacyCharge(task, std::move(commit)));
+  return std::shared_ptr<const PrivacyCharge>(
+      new PrivacyCharge(round.task, has_metrics, std::move(commit)));
 }
 
 ReasonCode CodeOfAccounts(const Status& failure) {

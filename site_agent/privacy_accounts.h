@@ -21,14 +21,17 @@ namespace chorale::site_agent {
 class PrivacyCharge {
  public:
   [[nodiscard]] const TaskId& task_id() const { return task_id_; }
+  // Its sum of metrics, too.
+  [[nodiscard]] bool covers_metrics() const { return covers_metrics_; }
   // The report is durable and is going to leave. What is never committed stays charged.
   [[nodiscard]] Status Commit() const;
 
  private:
   friend class PrivacyAccounts;
-  PrivacyCharge(TaskId task_id, std::function<Status()> commit)
-      : task_id_(std::move(task_id)), commit_(std::move(commit)) {}
+  PrivacyCharge(TaskId task_id, bool covers_metrics, std::function<Status()> commit)
+      : task_id_(std::move(task_id)), covers_metrics_(covers_metrics), commit_(std::move(commit)) {}
   TaskId task_id_;
+  bool covers_metrics_;
   std::function<Status()> commit_;
 };
 
@@ -37,6 +40,13 @@ struct AccountedJob {
   const jobs::VerifiedJob& job;
   JobId job_id;  // As the coordinator names it.
   const v1::DatasetConfig& dataset;
+};
+
+// One attempt of a round.
+struct AccountedRound {
+  TaskId task;
+  std::uint32_t number = 0;  // Says whether the round has a sum of metrics.
+  crypto::Digest content{};  // Of what is computed.
 };
 
 // Not thread-safe: the worker's.
@@ -50,10 +60,10 @@ class PrivacyAccounts {
   // budget, and the job is not private. RESOURCE_EXHAUSTED: more than is left, with what would fit.
   // Otherwise what privacy::Ledger says.
   [[nodiscard]] Status Reserve(const AccountedJob& job);
-  // Charges one round, durably: call it before rows are used or noise is drawn. `content` is the
-  // digest of what is computed. ALREADY_EXISTS: the task was charged before, and its noise is gone.
-  [[nodiscard]] StatusOr<std::shared_ptr<const PrivacyCharge>> Charge(
-      const AccountedJob& job, const TaskId& task, const crypto::Digest& content);
+  // Charges one round, durably: call it before rows are used or noise is drawn. ALREADY_EXISTS: the
+  // task was charged before, and its noise is gone.
+  [[nodiscard]] StatusOr<std::shared_ptr<const PrivacyCharge>> Charge(const AccountedJob& job,
+                                                                      const AccountedRound& round);
 
  private:
   [[nodiscard]] StatusOr<privacy::ReservationId> ReserveIn(const AccountedJob& job);

@@ -212,12 +212,18 @@ bool IsOfKind(const ReleaseTerms& terms, const Report& report) {
 
 // What is private was paid for, and nothing exact comes with it.
 Status CheckCharge(const ReleaseTerms& terms, const Report& report) {
+  if (report.metric_sum.size() != terms.num_metric_sums()) {
+    return Denied("a sum of metrics of another size than the round's");
+  }
   if (!terms.is_private()) return OkStatus();
   if (terms.kind() != ReportKind::kUpdate || !terms.is_masked()) {
     return Denied("a private report that is no masked update");
   }
   if (report.charge == nullptr || report.charge->task_id() != terms.task_id()) {
     return Denied("a private report that no ledger was charged for");
+  }
+  if (!report.metric_sum.empty() && !report.charge->covers_metrics()) {
+    return Denied("a sum of metrics that no ledger was charged for");
   }
   if (!report.metrics.empty()) return Denied("a metric beside a private report");
   return OkStatus();
@@ -288,7 +294,9 @@ v1::ReportHeader MakeHeader(const ReleaseTerms& terms, const Report& report, Byt
 
 // REQUIRES: CheckReport.
 jobs::SiteNumbers NumbersOf(const ReleaseTerms& terms, const Report& report) {
-  jobs::SiteNumbers numbers{.num_examples = report.num_examples, .metrics = report.metrics};
+  jobs::SiteNumbers numbers{.metric_sum = report.metric_sum,
+                            .num_examples = report.num_examples,
+                            .metrics = report.metrics};
   if (const auto* sums = std::get_if<std::vector<double>>(&report.payload)) {
     numbers.sums = *sums;
     return numbers;

@@ -53,6 +53,8 @@ struct Report {
   std::variant<std::vector<float>, std::vector<double>, std::vector<std::int64_t>> payload;
   std::uint64_t num_examples = 0;             // 0 where the terms are private.
   std::vector<v1::MetricValue> metrics = {};  // Beside an update only.
+  // Where the terms are private: a noisy sum of metrics, in rounds that have one.
+  std::vector<std::int64_t> metric_sum = {};
   Duration training_time{0};
   // Where the terms are private: that the ledger was charged before the rows were used.
   std::shared_ptr<const PrivacyCharge> charge = {};

@@ -76,7 +76,9 @@ StatusOr<CheckedTask> CheckTraining(const v1::Task& task, const v1::JobSpec& job
   }
   CHORALE_RETURN_IF_ERROR(CheckRound(task.round(), 1, job.rounds().count()));
   const v1::TrainingTask& training = task.training();
-  CheckedTask checked{.facts = {.task_id = TaskId(task.task_id()), .kind = ReportKind::kUpdate},
+  CheckedTask checked{.facts = {.task_id = TaskId(task.task_id()),
+                                .kind = ReportKind::kUpdate,
+                                .round = task.round()},
                       .round = task.round()};
   CHORALE_ASSIGN_OR_RETURN(
       checked.model, CheckBlob(training.global_model(), model_bytes, "task.training.global_model"));

@@ -13,6 +13,7 @@
 #include "data/preparation.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_metrics.h"
 #include "models/model.h"
 #include "training/batch_schedule.h"
 #include "training/newton_sums.h"
@@ -55,6 +56,8 @@ std::string MetricName(v1::MetricKind kind) {
       return "loss";
     case v1::METRIC_KIND_ACCURACY:
       return "accuracy";
+    case v1::METRIC_KIND_AUROC:
+      return "auroc";
     default:
       return "unknown";
   }
@@ -105,11 +108,16 @@ std::optional<Refusal> CheckLocalEpochs(const v1::PolicyRule& rule, const Questi
   return Refusal{.code = ReasonCode::kLocalEpochsLimit, .limit = rule.max_local_epochs()};
 }
 
-std::optional<Refusal> CheckMetrics(const v1::PolicyRule& rule, const v1::TrainingSpec& training) {
-  for (const v1::MetricSpec& metric : training.metrics()) {
-    if (metric.kind() == v1::METRIC_KIND_UNSPECIFIED || !Contains(rule.metrics(), metric.kind())) {
-      return Refusal{.code = ReasonCode::kMetricNotAllowed, .subject = MetricName(metric.kind())};
-    }
+std::optional<Refusal> CheckMetrics(const v1::PolicyRule& rule, const v1::JobSpec& spec) {
+  const auto refusal_of = [&rule](v1::MetricKind kind) -> std::optional<Refusal> {
+    if (kind != v1::METRIC_KIND_UNSPECIFIED && Contains(rule.metrics(), kind)) return std::nullopt;
+    return Refusal{.code = ReasonCode::kMetricNotAllowed, .subject = MetricName(kind)};
+  };
+  for (const v1::MetricSpec& metric : spec.training().metrics()) {
+    if (auto refusal = refusal_of(metric.kind())) return refusal;
+  }
+  for (const int kind : spec.privacy().metrics().kinds()) {
+    if (auto refusal = refusal_of(static_cast<v1::MetricKind>(kind))) return refusal;
   }
   return std::nullopt;
 }
@@ -141,7 +149,7 @@ Answer Ask(const v1::PolicyRule& rule, const Question& question) {
                                   .asked = num_parameters,
                                   .limit = rule.max_parameters()};
   }
-  answer[kMetrics] = CheckMetrics(rule, spec.training());
+  answer[kMetrics] = CheckMetrics(rule, spec);
   answer[kSums] = CheckSums(rule, spec);
   if (!jobs::IsMasked(spec) && !rule.unmasked()) {
     answer[kMasks] = Refusal{.code = ReasonCode::kUnmaskedNotAllowed};
@@ -246,6 +254,9 @@ Decision Decide(const PlannedJob& job, const TaskFacts& task, const v1::PolicyCo
   terms.is_masked_ = jobs::IsMasked(job.job.spec);
   terms.is_private_ = jobs::IsPrivate(job.job.spec);
   terms.has_gradient_sum_ = terms.is_private_ && job.job.spec.privacy().has_distributed();
+  if (task.kind == ReportKind::kUpdate && jobs::HasMetricsIn(job.job.spec, task.round)) {
+    terms.num_metric_sums_ = jobs::NumMetricSums(job.job.spec);
+  }
   if (task.kind == ReportKind::kUpdate || task.kind == ReportKind::kPersonalMetrics) {
     const auto& metrics = job.job.spec.training().metrics();
     terms.metrics_.assign(metrics.begin(), metrics.end());

@@ -39,6 +39,7 @@ struct PlannedJob {
 struct TaskFacts {
   TaskId task_id;
   ReportKind kind = ReportKind::kUpdate;
+  std::uint32_t round = 0;  // Of an update.
 };
 
 // Counted by the site in its own table.
@@ -69,6 +70,8 @@ class ReleaseTerms {
   // of rows stays here.
   [[nodiscard]] bool is_private() const { return is_private_; }
   [[nodiscard]] bool has_gradient_sum() const { return has_gradient_sum_; }
+  // Numbers in the noisy sum of metrics beside it; 0 in rounds that have none.
+  [[nodiscard]] std::uint64_t num_metric_sums() const { return num_metric_sums_; }
   // What leaves is a masked vector and nothing in the clear.
   [[nodiscard]] bool is_masked() const { return is_masked_; }
   // Asked for by the job and allowed by the rule: beside an update, or as the payload of a
@@ -92,6 +95,7 @@ class ReleaseTerms {
   bool is_masked_ = false;
   bool is_private_ = false;
   bool has_gradient_sum_ = false;
+  std::uint64_t num_metric_sums_ = 0;
 };
 
 // The whole decision. A refusal names the part that the closest rule lacks: the one part if only

@@ -261,7 +261,7 @@ Status Work::CheckMemory(Admitted& admitted) {
             : training::EstimateMemory(*admitted.plan, TrainingOf(kind, spec),
                                        dataset.num_training_rows(), threads, most_rows);
     const std::uint64_t to_evaluate =
-        admitted.terms.metrics().empty()
+        admitted.terms.metrics().empty() && admitted.terms.num_metric_sums() == 0
             ? 0
             : training::EstimateEvaluationMemory(
                   *admitted.plan, std::max(dataset.num_training_rows(), dataset.num_test_rows()),

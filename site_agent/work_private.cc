@@ -6,6 +6,7 @@
 #include "core/crypto/digest.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
+#include "site_agent/noisy_metrics.h"
 #include "site_agent/noisy_sums.h"
 #include "site_agent/work.h"
 
@@ -22,6 +23,23 @@ crypto::Digest ContentOf(const jobs::VerifiedJob& job, const CheckedTask& task) 
   return std::move(hasher).Finish();
 }
 
+// Rows by what is hidden as one: a copy where that is the record.
+class Units {
+ public:
+  Units(const data::Examples& rows, const v1::PrivacySpec& privacy)
+      : is_by_record_(jobs::UnitOf(privacy) == privacy::PrivacyUnit::kRecord),
+        records_(is_by_record_ ? ByRecord(rows) : data::Examples()),
+        examples_(is_by_record_ ? records_ : rows) {}
+  Units(const Units&) = delete;
+  Units& operator=(const Units&) = delete;
+  [[nodiscard]] const data::Examples& examples() const { return examples_; }
+
+ private:
+  bool is_by_record_;
+  data::Examples records_;
+  const data::Examples& examples_;
+};
+
 }  // namespace
 
 WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
@@ -36,18 +54,18 @@ WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
 
   // From here on the step is paid for, whatever becomes of it.
   const JobId job_id(admitted.message.job_id());
-  StatusOr<std::shared_ptr<const PrivacyCharge>> charge =
-      parts_.accounts->Charge({admitted.job, job_id, admitted.config}, admitted.terms.task_id(),
-                              ContentOf(admitted.job, admitted.task));
+  StatusOr<std::shared_ptr<const PrivacyCharge>> charge = parts_.accounts->Charge(
+      {admitted.job, job_id, admitted.config}, {.task = admitted.terms.task_id(),
+                                                .number = admitted.task.round,
+                                                .content = ContentOf(admitted.job, admitted.task)});
   if (!charge.ok()) {
     Refusal refusal = refuse(CodeOfAccounts(charge.status()), charge.status());
     refusal.subject = admitted.config.id();
     return refusal;
   }
-  const data::Examples& rows = admitted.dataset->Prepare(std::nullopt).train;
-  const bool by_record = jobs::UnitOf(spec.privacy()) == privacy::PrivacyUnit::kRecord;
-  const data::Examples records = by_record ? ByRecord(rows) : data::Examples();
-  const data::Examples& examples = by_record ? records : rows;
+  const PreparedExamples& prepared = admitted.dataset->Prepare(std::nullopt);
+  const Units train(prepared.train, spec.privacy());
+  const data::Examples& examples = train.examples();
   StatusOr<std::unique_ptr<NoisySums>> sums =
       NoisySums::Create({.spec = spec,
                          .plan = *admitted.plan,
@@ -62,11 +80,27 @@ WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
   WorkDone done{.terms = admitted.terms, .report = {}};
   done.report.charge = *std::move(charge);
   Status status;
-  if (admitted.terms.has_gradient_sum()) {
+  if (admitted.terms.num_metric_sums() > 0) {
+    const bool of_train = spec.privacy().metrics().split() == v1::SPLIT_TRAIN;
+    const Units judged(of_train ? prepared.train : prepared.test, spec.privacy());
+    StatusOr<std::vector<std::int64_t>> metrics =
+        NoisyMetrics({.spec = spec,
+                      .plan = *admitted.plan,
+                      .parameters = *start,
+                      .examples = judged.examples(),
+                      .honest_sites = admitted.masking->honest_sites,
+                      .trainer = *parts_.trainer,
+                      .num_threads = static_cast<int>(parts_.config.threads()),
+                      .cancelled = cancellation.flag()},
+                     privacy::NoiseKey::Generate(job_id, SiteId(parts_.site)));
+    status = metrics.status();
+    if (metrics.ok()) done.report.metric_sum = *std::move(metrics);
+  }
+  if (status.ok() && admitted.terms.has_gradient_sum()) {
     StatusOr<std::vector<std::int64_t>> sum = (*sums)->Sum(0, *start);
     status = sum.status();
     if (sum.ok()) done.report.payload = *std::move(sum);
-  } else {
+  } else if (status.ok()) {
     StatusOr<training::TrainResult> result = parts_.trainer->TrainOnGradients(
         {.plan = *admitted.plan,
          .training = spec.training(),

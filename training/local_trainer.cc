@@ -145,6 +145,12 @@ StatusOr<ClippedSum> LocalTrainer::SumClippedGradients(const ClippedSumRequest&)
   return FailedPrecondition("this trainer computes no clipped gradients");
 }
 
+StatusOr<RowEvaluation> LocalTrainer::EvaluateRows(const models::GraphPlan&, std::span<const float>,
+                                                   const data::Examples&,
+                                                   const std::atomic<bool>*) {
+  return FailedPrecondition("this trainer does not tell rows apart");
+}
+
 std::uint64_t SeedFor(std::uint64_t job_seed, std::uint32_t round, std::string_view site) {
   constexpr std::string_view kDomain("chorale/v1/seed\0", 16);
   std::array<std::uint8_t, 12> numbers{};
@@ -196,6 +202,11 @@ Status ValidateTogether(const v1::TrainingSpec& spec, const models::GraphPlan& p
   const bool classifies = kind == models::TargetKind::kBinary ||
                           kind == models::TargetKind::kClass || kind == models::TargetKind::kMask;
   for (int i = 0; i < spec.metrics_size(); ++i) {
+    if (spec.metrics(i).kind() == v1::METRIC_KIND_AUROC) {
+      return config::FieldError(Path(field, "metrics[" + std::to_string(i) + "].kind"),
+                                "must be loss or accuracy: means over sites make no area under a "
+                                "curve; privacy.metrics has it from sums");
+    }
     if (spec.metrics(i).kind() != v1::METRIC_KIND_ACCURACY || classifies) continue;
     return config::FieldError(Path(field, "metrics[" + std::to_string(i) + "].kind"),
                               "must be loss: the model's loss classifies nothing");

@@ -74,6 +74,13 @@ struct EvaluationResult {
       accuracy;  // Share classified rightly; none for losses that classify nothing.
 };
 
+// Of each example by itself, as EvaluationResult has them of all.
+struct RowEvaluation {
+  std::vector<float> losses;  // [num_examples]
+  std::vector<float> right;   // [num_examples]; empty for losses that classify nothing.
+  std::vector<float> told;    // As Predict(). [num_examples, num_outputs]
+};
+
 // Safe for use by one thread at a time.
 class LocalTrainer {
  public:
@@ -105,6 +112,13 @@ class LocalTrainer {
                                                             std::span<const float> parameters,
                                                             const data::Examples& examples,
                                                             const std::atomic<bool>* cancelled) = 0;
+  // Any number of examples. INVALID_ARGUMENT: sizes that do not fit, a loss whose rows have none by
+  // themselves (Cox). CANCELLED as of Evaluate(). FAILED_PRECONDITION, unless overridden: a trainer
+  // that does not tell rows apart.
+  [[nodiscard]] virtual StatusOr<RowEvaluation> EvaluateRows(const models::GraphPlan& plan,
+                                                             std::span<const float> parameters,
+                                                             const data::Examples& examples,
+                                                             const std::atomic<bool>* cancelled);
   // "cpu" or "cuda:0": where it runs.
   [[nodiscard]] virtual std::string device() const = 0;
 };

@@ -133,6 +133,28 @@ class TorchTrainer final : public LocalTrainer {
     });
   }
 
+  StatusOr<RowEvaluation> EvaluateRows(const models::GraphPlan& plan,
+                                       std::span<const float> parameters,
+                                       const data::Examples& examples,
+                                       const std::atomic<bool>* cancelled) override {
+    CHORALE_RETURN_IF_ERROR(CheckExamples(plan, examples));
+    CHORALE_RETURN_IF_ERROR(CheckParameters(plan, parameters));
+    return Guarded(device_, [&]() -> StatusOr<RowEvaluation> {
+      // Row by row, so many small tensors: on the CPU, wherever the model runs.
+      const LossFunction loss(plan.graph().loss(), at::kCPU);
+      if (loss.couples_rows()) {
+        return InvalidArgument("the loss of a row depends on the other rows");
+      }
+      RowEvaluation rows;
+      const bool is_done =
+          ForOutputs(plan, parameters, examples, cancelled, [&](const Piece& piece) {
+            AddRows(loss, piece.outputs.to(at::kCPU), piece.targets.to(at::kCPU), rows);
+          });
+      if (!is_done) return Cancelled("the evaluation was cancelled");
+      return rows;
+    });
+  }
+
   std::string device() const override { return device_.str(); }
 
  private:
@@ -179,6 +201,21 @@ class TorchTrainer final : public LocalTrainer {
     };
     ForEachInOrder(threads_, (total + rows - 1) / rows, compute, commit);
     return !was_cancelled;
+  }
+
+  static void AddRows(const LossFunction& loss, const Tensor& outputs, const Tensor& targets,
+                      RowEvaluation& rows) {
+    for (std::int64_t i = 0; i < outputs.size(0); ++i) {
+      const Tensor output = outputs.narrow(0, i, 1);
+      const Tensor target = targets.narrow(0, i, 1);
+      rows.losses.push_back(loss.Sum(output, target).item<float>());
+      if (const auto right = loss.NumRight(output, target)) {
+        rows.right.push_back(right->item<float>());
+      }
+    }
+    const Tensor told = loss.Link(outputs).contiguous();
+    rows.told.insert(rows.told.end(), told.data_ptr<float>(),
+                     told.data_ptr<float>() + told.numel());
   }
 
   StatusOr<EvaluationResult> EvaluateOrThrow(const models::GraphPlan& plan,

@@ -33,9 +33,12 @@ def private_job(count=5, privacy=None, **changes):
     return job
 
 
+METRICS = {"kinds": ["loss", "accuracy", "auroc"], "split": "train"}
+
+
 class BudgetTest(unittest.TestCase):
     def setUp(self):
-        self.federation = Federation(NAMES)
+        self.federation = Federation(NAMES, policy={"metrics": ["loss", "accuracy", "auroc"]})
         self.addCleanup(self.federation.close)
         write = self.federation.write_site_config
 
@@ -74,6 +77,22 @@ class BudgetTest(unittest.TestCase):
             self.assertLessEqual(budget["epsilon_spent"], 1)
         text = federation.run("job", "show", job_id, "--as", self.federation.researcher)
         self.assertIn("per patient, neighbours by add-remove, sampling poisson, accountant rdp", text)
+
+    def test_metrics_are_charged_beside_the_steps_of_the_last_round(self):
+        job_id, shown = self.federation.train(private_job(privacy={"metrics": METRICS}))
+
+        self.assertEqual([len(record["metrics"]) > 0 for record in shown["rounds"][:-1]], [False] * 4)
+        for record in shown["rounds"]:
+            self.assertEqual(record["num_examples"], "0")
+        spent = json.loads((self.federation.pull(job_id) / "manifest.json").read_text())["privacy"]
+        self.assertEqual((spent["steps"], spent["metrics"]["sums"]), (5, 1))
+        self.assertLessEqual(spent["epsilon"], 1)
+        self.assertIn("5 steps and 1 sum of metrics", spent["holds_for"])
+        for name in NAMES:
+            budget = self.budget(name)
+            self.assertEqual(budget["jobs"][0]["steps_started"], 5 + 1, budget)
+            self.assertEqual(budget["jobs"][0]["steps_reserved"], 6 + 2, budget)  # One spare round.
+            self.assertLessEqual(budget["epsilon_spent"], 1)
 
     def test_a_job_beyond_the_budget_is_refused_before_anything_is_computed(self):
         self.federation.train(private_job())
@@ -119,7 +138,7 @@ class PlacesOfNoiseTest(unittest.TestCase):
     """Without a budget: no ledger, but the noise all the same."""
 
     def setUp(self):
-        self.federation = Federation(NAMES).start()
+        self.federation = Federation(NAMES, policy={"metrics": ["loss", "accuracy", "auroc"]}).start()
         self.addCleanup(self.federation.close)
 
     def values(self, job):
@@ -195,7 +214,47 @@ class PlacesOfNoiseTest(unittest.TestCase):
         self.assertGreater(one.size, 2000)
         self.assertAlmostEqual(measured / expected, 1, delta=6 * (2 / one.size) ** 0.5)
 
-    def clipped_gradient(self, row, parameters, bound):
+    def test_metrics_are_those_of_all_patients_and_noise(self):
+        # So large an epsilon leaves so little noise that the metrics themselves show.
+        first = private_job(count=10, privacy={"target_epsilon": 900})
+        first["training"]["optimizer"] = {"sgd": {"learning_rate": 2}}
+        job_id, _ = self.federation.train(first)
+        start = self.federation.pull(job_id) / "model.safetensors"
+        for placement in ("distributed", "local"):
+            job = private_job(count=3, privacy={"target_epsilon": 900, "metrics": {**METRICS, "every_rounds": 2}})
+            del job["privacy"]["distributed"]
+            job["privacy"][placement] = {}
+            job["training"]["optimizer"] = {"sgd": {"learning_rate": 1e-12}}
+            job["initial_model"] = {"file": str(start)}
+            job_id, shown = self.federation.train(job)
+
+            self.assertEqual([len(record["metrics"]) for record in shown["rounds"]], [3, 0, 3])
+            values = load_safetensors(self.federation.pull(job_id) / "model.safetensors")
+            flat = {name: value.ravel().astype(float) for name, value in values.items()}
+            parameters = numpy.append(next(v for name, v in flat.items() if name.endswith("weight")),
+                                      next(v for name, v in flat.items() if name.endswith("bias")))
+            scores, targets = self.scores(parameters)
+            expected = {
+                "METRIC_KIND_LOSS": numpy.mean(-numpy.log(numpy.where(targets, scores, 1 - scores))),
+                "METRIC_KIND_ACCURACY": numpy.mean((scores >= 0.5) == targets),
+                "METRIC_KIND_AUROC": numpy.mean([(a > b) + (a == b) / 2 for a in numpy.floor(20 * scores[targets])
+                                                 for b in numpy.floor(20 * scores[~targets])])}
+            self.assertGreater(expected["METRIC_KIND_AUROC"], 0.65)  # Or a constant would do.
+            for metric in shown["rounds"][-1]["metrics"]:
+                self.assertAlmostEqual(metric["value"], expected[metric["kind"]], delta=0.02, msg=metric)
+                self.assertAlmostEqual(int(metric["num_examples"]), len(targets), delta=5)
+
+    def scores(self, parameters):
+        scores, targets = [], []
+        for path in self.federation.csv_files:
+            with open(path, newline="") as file:
+                for row in csv.DictReader(file):
+                    if row["split"] == "train":
+                        scores.append(1 / (1 + numpy.exp(-self.inputs(row) @ parameters)))
+                        targets.append(float(row["num"]) > 0)
+        return numpy.array(scores), numpy.array(targets)
+
+    def inputs(self, row):
         x = []
         for feature in federation.FEATURES:
             value = row[feature["column"]]
@@ -204,7 +263,10 @@ class PlacesOfNoiseTest(unittest.TestCase):
             else:
                 low, high = RANGES[feature["column"]]
                 x.append(2 * (min(max(float(value), low), high) - low) / (high - low) - 1)
-        x = numpy.array(x + [1.0])
+        return numpy.array(x + [1.0])
+
+    def clipped_gradient(self, row, parameters, bound):
+        x = self.inputs(row)
         gradient = (1 / (1 + numpy.exp(-x @ parameters)) - (float(row["num"]) > 0)) * x
         return gradient * min(1, bound / numpy.linalg.norm(gradient))
 
@@ -213,6 +275,15 @@ class PlacesOfNoiseTest(unittest.TestCase):
         job["training"]["metrics"] = [{"kind": "loss", "split": "train"}]
         with self.assertRaisesRegex(CommandFailed, "computed from rows"):
             self.federation.submit(job)
+
+
+class PolicyTest(unittest.TestCase):
+    def test_a_site_that_does_not_allow_a_metric_refuses_the_job(self):
+        bed = Federation(NAMES).start()  # Their rule has loss and accuracy alone.
+        self.addCleanup(bed.close)
+        shown = bed.wait_job(bed.submit(private_job(privacy={"metrics": METRICS})))
+        self.assertEqual(shown["job"]["state"], "JOB_STATE_FAILED")
+        self.assertIn("METRIC_NOT_ALLOWED", json.dumps(shown))
 
 
 if __name__ == "__main__":

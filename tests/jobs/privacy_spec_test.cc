@@ -101,7 +101,7 @@ TEST(PrivacySpecTest, FindsTheLeastNoiseThatKeepsTheTargets) {
   ASSERT_TRUE(CalibrateNoise(spec).ok());
   const double noise = spec.privacy().noise_multiplier();
 
-  const StatusOr<privacy::Statement> enough = StatementOf(spec, MaxRounds(spec));
+  const StatusOr<privacy::Statement> enough = StatementOf(spec, MostRounds(spec));
   ASSERT_TRUE(enough.ok()) << enough.status();
   EXPECT_LE(enough->guarantee.epsilon, 1);
   EXPECT_GT(enough->guarantee.epsilon, 1 - 1e-3);
@@ -153,7 +153,7 @@ TEST(PrivacySpecTest, TheNoiseThatIsPlannedCostsNoMoreThanWhatIsClaimed) {
       for (double& value : curve->values) value *= static_cast<double>(MaxRounds(spec));
       const double planned = privacy::EpsilonOf(*curve, spec.privacy().target_delta()).epsilon;
 
-      const double claimed = StatementOf(spec, MaxRounds(spec))->guarantee.epsilon;
+      const double claimed = StatementOf(spec, MostRounds(spec))->guarantee.epsilon;
       EXPECT_LE(planned, claimed * (1 + 1e-9)) << honest;
       EXPECT_GT(planned, claimed * 0.999) << honest;
     }

@@ -137,11 +137,12 @@ jobs::VerifiedJob MakeVerifiedJob(const v1::JobSpec& spec) {
 }
 
 ReleaseTerms MakeTerms(const v1::JobSpec& spec, ReportKind kind, DatasetFacts facts,
-                       std::string_view task_id) {
+                       std::string_view task_id, std::uint32_t round) {
   const jobs::VerifiedJob job = MakeVerifiedJob(spec);
   const models::GraphPlan plan = MakePlan(spec);
-  Decision decision = Decide({job, plan}, {.task_id = TaskId(std::string(task_id)), .kind = kind},
-                             MakeSiteConfig("/").policy(), facts);
+  Decision decision =
+      Decide({job, plan}, {.task_id = TaskId(std::string(task_id)), .kind = kind, .round = round},
+             MakeSiteConfig("/").policy(), facts);
   if (const auto* refusal = std::get_if<Refusal>(&decision)) {
     std::fprintf(stderr, "MakeTerms: %s\n", TextOf(*refusal).c_str());
     std::abort();

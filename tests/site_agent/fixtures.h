@@ -55,7 +55,8 @@ inline constexpr Time kStart{std::chrono::hours(24 * 365 * 50)};
 [[nodiscard]] jobs::VerifiedJob MakeVerifiedJob(const v1::JobSpec& spec);
 // Of an allowing decision. REQUIRES: the policy allows it.
 [[nodiscard]] ReleaseTerms MakeTerms(const v1::JobSpec& spec, ReportKind kind, DatasetFacts facts,
-                                     std::string_view task_id = "job-1/1/1/north");
+                                     std::string_view task_id = "job-1/1/1/north",
+                                     std::uint32_t round = 1);
 
 // A table of `num_train` + `num_test` rows that fits MakeJobSpec; ages count up from 40.
 [[nodiscard]] std::string MakeCsv(int num_train, int num_test);

@@ -21,6 +21,14 @@ using testing::HasSubstr;
 
 const TaskId kTask("job-1/1/1/north");
 
+void AddMetrics(v1::JobSpec& spec) {
+  v1::PrivateMetrics& metrics = *spec.mutable_privacy()->mutable_metrics();
+  metrics.add_kinds(v1::METRIC_KIND_LOSS);
+  metrics.set_split(v1::SPLIT_TEST);
+  spec.mutable_privacy()->clear_noise_multiplier();
+  EXPECT_TRUE(jobs::CalibrateNoise(spec).ok());
+}
+
 v1::JobSpec PrivateSpec(std::uint32_t rounds = 3) {
   v1::JobSpec spec = MakeJobSpec();
   spec.clear_secure_aggregation();
@@ -69,8 +77,9 @@ class PrivacyAccountsTest : public testing::Test {
   }
   AccountedJob Job() const { return {job_, JobId("job-1"), dataset_}; }
   StatusOr<std::shared_ptr<const PrivacyCharge>> Charge(const std::string& task,
-                                                        std::uint8_t content = 1) {
-    return accounts_->Charge(Job(), TaskId(task), {content});
+                                                        std::uint8_t content = 1,
+                                                        std::uint32_t round = 1) {
+    return accounts_->Charge(Job(), {.task = TaskId(task), .number = round, .content = {content}});
   }
   privacy::JobSpending Spending() const {
     const auto limits = privacy::LimitsOf(dataset_.privacy());
@@ -128,6 +137,44 @@ TEST_F(PrivacyAccountsTest, ACoordinatorThatRepeatsRoundsRunsOutOfThem) {
   }
   EXPECT_EQ(CodeOfAccounts(Charge("job-1/1/5/north").status()), ReasonCode::kBudgetExceeded);
   EXPECT_EQ(Spending().rounds_committed, 4u);
+}
+
+class AccountsOfMetricsTest : public PrivacyAccountsTest {
+ protected:
+  AccountsOfMetricsTest() { AddMetrics(job_.spec); }
+};
+
+TEST_F(AccountsOfMetricsTest, ASumOfMetricsIsChargedInTheRoundsThatHaveOne) {
+  ASSERT_TRUE(accounts_->Reserve(Job()).ok());
+  EXPECT_EQ(Spending().steps_reserved, 4u + 2u);  // Of either, one is spare.
+  const auto without = Charge("job-1/1/1/north", 1, 1);
+  ASSERT_TRUE(without.ok()) << without.status();
+  EXPECT_FALSE((*without)->covers_metrics());
+  EXPECT_EQ(Spending().steps_started, 1u);
+  const auto with = Charge("job-1/3/1/north", 1, 3);
+  ASSERT_TRUE(with.ok()) << with.status();
+  EXPECT_TRUE((*with)->covers_metrics());
+  EXPECT_EQ(Spending().steps_started, 3u);
+}
+
+TEST_F(AccountsOfMetricsTest, ACoordinatorThatRepeatsTheLastRoundRunsOutOfMetrics) {
+  EXPECT_TRUE(Charge("job-1/3/1/north", 1, 3).ok());
+  EXPECT_TRUE(Charge("job-1/3/2/north", 1, 3).ok());
+  EXPECT_EQ(CodeOfAccounts(Charge("job-1/3/3/north", 1, 3).status()), ReasonCode::kBudgetExceeded);
+  EXPECT_TRUE(Charge("job-1/2/1/north", 1, 2).ok());  // Steps are left.
+}
+
+TEST_F(AccountsOfMetricsTest, MetricsCountAgainstTheBudget) {
+  // Enough for the steps by themselves, and not for the metrics as well.
+  const privacy::Event steps =
+      jobs::EventOfRounds(job_.spec, {.rounds = jobs::MaxRounds(job_.spec)});
+  const double alone =
+      privacy::EpsilonFor(steps, 1e-4, jobs::AccountingOf(job_.spec.privacy()))->epsilon;
+  const double both = jobs::StatementOf(job_.spec, jobs::MostRounds(job_.spec))->guarantee.epsilon;
+  ASSERT_LT(alone, both - 0.01);
+  SetLimit((alone + both) / 2);
+  EXPECT_EQ(CodeOfAccounts(accounts_->Reserve(Job())), ReasonCode::kBudgetExceeded);
+  EXPECT_EQ(ledger_->Head().seq, 0u);
 }
 
 // ---------------------------------------------------------------------------- the door
@@ -192,6 +239,47 @@ TEST_F(PrivateReleaseTest, NothingExactLeavesBesideIt) {
   EXPECT_EQ(guard_.Release(terms_, report_).code(), StatusCode::kPermissionDenied);
   EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
   EXPECT_EQ(Release(), StatusCode::kOk);
+}
+
+class ReleaseOfMetricsTest : public PrivateReleaseTest {
+ protected:
+  ReleaseOfMetricsTest() {
+    AddMetrics(job_.spec);
+    job_.spec_digest[0] ^= 1;  // Another job.
+    layout_ = *jobs::MaskedLayout::Create(job_.spec, jobs::MaskedKind::kUpdate, 3, 4);
+    terms_ = TermsOfRound(3);
+    report_.charge = ChargeRound(3);
+    report_.metric_sum = {100, -5};
+  }
+  ReleaseTerms TermsOfRound(std::uint32_t round) {
+    return MakeTerms(job_.spec, ReportKind::kUpdate, {.num_training_rows = 40, .num_test_rows = 20},
+                     kTask.value(), round);
+  }
+  std::shared_ptr<const PrivacyCharge> ChargeRound(std::uint32_t round) {
+    dataset_.clear_privacy();  // Counts nothing, but tells what it covers.
+    return *Charge(kTask.value(), 1, round);
+  }
+};
+
+TEST_F(ReleaseOfMetricsTest, LeaveInTheRoundThatHasThem) {
+  ASSERT_EQ(Release(), StatusCode::kOk);
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+  EXPECT_EQ(outlet_.reports.at(0).payload.size(), 5 * sizeof(std::int64_t));
+  EXPECT_EQ(outlet_.reports.at(0).header.metrics_size(), 0);
+}
+
+TEST_F(ReleaseOfMetricsTest, NoneLeavesInAnotherRoundOrUncharged) {
+  report_.charge = ChargeRound(2);
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);  // Charged for the steps alone.
+  report_.charge = ChargeRound(3);
+  terms_ = TermsOfRound(2);
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);  // A round without.
+  terms_ = TermsOfRound(3);
+  report_.metric_sum.push_back(1);
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);  // Another size.
+  report_.metric_sum.clear();
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);  // Its noise would be missing in the sum.
+  EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
 }
 
 }  // namespace

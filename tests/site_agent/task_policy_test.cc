@@ -24,7 +24,8 @@ class TaskPolicyTest : public testing::Test {
   Decision Ask() { return Ask(policy_); }
   Decision Ask(const v1::PolicyConfig& policy, ReportKind kind = ReportKind::kUpdate) {
     const models::GraphPlan plan = MakePlan(job_.spec);
-    return Decide({job_, plan}, {.task_id = kTask.task_id, .kind = kind}, policy, facts_);
+    return Decide({job_, plan}, {.task_id = kTask.task_id, .kind = kind, .round = 1}, policy,
+                  facts_);
   }
   std::optional<Refusal> AskBeforeData() {
     const models::GraphPlan plan = MakePlan(job_.spec);
@@ -205,6 +206,24 @@ TEST_F(TaskPolicyTest, EachPartThatTheRuleLacksHasItsOwnCode) {
 
     EXPECT_EQ(CodeOf(Ask(policy)), spoiled.code);
   }
+}
+
+TEST_F(TaskPolicyTest, NoisyMetricsNeedTheSameLeaveAsOthers) {
+  job_.spec.clear_secure_aggregation();
+  job_.spec.mutable_training()->clear_metrics();
+  job_.spec.mutable_privacy()->set_sample_rate(0.5);
+  v1::PrivateMetrics& metrics = *job_.spec.mutable_privacy()->mutable_metrics();
+  metrics.add_kinds(v1::METRIC_KIND_AUROC);
+  metrics.set_split(v1::SPLIT_TEST);
+
+  EXPECT_EQ(CodeOf(Ask()), "METRIC_NOT_ALLOWED");
+  rule().add_metrics(v1::METRIC_KIND_AUROC);
+  const Decision decision = Ask();
+  ASSERT_EQ(CodeOf(decision), "allowed");
+  // The first round of several has none.
+  EXPECT_EQ(std::get<ReleaseTerms>(decision).num_metric_sums(), 0u);
+  metrics.set_every_rounds(1);
+  EXPECT_EQ(std::get<ReleaseTerms>(Ask()).num_metric_sums(), 1u + 2 * 20);
 }
 
 TEST_F(TaskPolicyTest, AnEmptyPolicyAllowsNothing) {

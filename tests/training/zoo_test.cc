@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "tests/training/reference_models.h"
 #include "tests/training/toy_data.h"
@@ -215,6 +216,26 @@ TEST_P(ZooTest, TheLossIsThatOfThePlainModel) {
   const double expected =
       ReferenceLoss(loss(), reference_->forward(inputs_), targets_).item<double>();
   EXPECT_NEAR(result.loss, expected, 1e-5 * (1 + std::abs(expected)));
+}
+
+TEST_P(ZooTest, RowsByThemselvesAreTheWholeInParts) {
+  const StatusOr<RowEvaluation> rows =
+      trainer_->EvaluateRows(plan_, parameters_, examples_, nullptr);
+  if (loss().has_cox()) {
+    EXPECT_EQ(rows.status().code(), StatusCode::kInvalidArgument);
+    return;
+  }
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  const EvaluationResult whole = trainer_->Evaluate(plan_, parameters_, examples_, nullptr).value();
+  const auto mean = [&](const std::vector<float>& values) {
+    EXPECT_EQ(values.size(), examples_.size());
+    return std::accumulate(values.begin(), values.end(), 0.0) /
+           static_cast<double>(examples_.size());
+  };
+  EXPECT_NEAR(mean(rows->losses), whole.loss, 1e-5 * (1 + std::abs(whole.loss)));
+  EXPECT_EQ(rows->right.empty(), !whole.accuracy.has_value());
+  if (whole.accuracy) EXPECT_NEAR(mean(rows->right), *whole.accuracy, 1e-6);
+  EXPECT_EQ(rows->told, trainer_->Predict(plan_, parameters_, examples_).value());
 }
 
 TEST_P(ZooTest, AStepOfDescentIsThatOfThePlainModel) {
