@@ -19,8 +19,15 @@ const v1::MetricValue* FindMetric(const v1::RoundRecord& record, const EarlyStop
 }
 
 std::string NameOf(const EarlyStopRules& rules) {
-  return std::string(rules.split == v1::SPLIT_TRAIN ? "training " : "test ") +
-         (rules.kind == v1::METRIC_KIND_ACCURACY ? "accuracy" : "loss");
+  const std::string split = rules.split == v1::SPLIT_TRAIN ? "training " : "test ";
+  switch (rules.kind) {
+    case v1::METRIC_KIND_ACCURACY:
+      return split + "accuracy";
+    case v1::METRIC_KIND_AUROC:
+      return split + "AUROC";
+    default:
+      return split + "loss";
+  }
 }
 
 }  // namespace
@@ -28,7 +35,7 @@ std::string NameOf(const EarlyStopRules& rules) {
 std::string EarlyStop::Take(const v1::RoundRecord& record) {
   const v1::MetricValue* metric = FindMetric(record, rules_);
   if (metric == nullptr) return "";
-  const double sign = rules_.kind == v1::METRIC_KIND_ACCURACY ? -1 : 1;
+  const double sign = rules_.kind == v1::METRIC_KIND_LOSS ? 1 : -1;
   const bool is_better =
       !best_.has_value() || sign * (*best_ - metric->value()) > rules_.min_change;
   if (is_better) {

@@ -11,11 +11,11 @@ namespace chorale::coordinator {
 struct EarlyStopRules {
   v1::MetricKind kind = v1::METRIC_KIND_LOSS;
   v1::Split split = v1::SPLIT_TEST;
-  std::uint32_t patience = 1;  // Rounds without a better value, at least 1.
+  std::uint32_t patience = 1;  // Rounds that tell the metric, none better; at least 1.
   double min_change = 0;       // A value is better by more than this.
 };
 
-// Sees when a metric of a job has stopped getting better: a loss smaller, an accuracy larger. A
+// Sees when a metric of a job has stopped getting better: a loss smaller, anything else larger. A
 // value that is compared, so the same records give the same answer.
 class EarlyStop {
  public:

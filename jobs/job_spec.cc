@@ -86,8 +86,13 @@ Status ValidateEarlyStop(const v1::JobSpec& spec) {
     is_asked = is_asked ||
                (metric.kind() == stop.metric().kind() && metric.split() == stop.metric().split());
   }
+  const v1::PrivateMetrics& noisy = spec.privacy().metrics();
+  for (const int kind : noisy.kinds()) {
+    is_asked = is_asked || (kind == stop.metric().kind() && noisy.split() == stop.metric().split());
+  }
   if (!is_asked) {
-    return config::FieldError("rounds.early_stop.metric", "must be one of training.metrics");
+    return config::FieldError("rounds.early_stop.metric",
+                              "must be one of training.metrics, or of privacy.metrics");
   }
   CHORALE_RETURN_IF_ERROR(
       CheckRange("rounds.early_stop.patience", stop.patience(), 1, kMaxPatience));

@@ -42,6 +42,11 @@ TEST(EarlyStopTest, EndsAfterSoManyRoundsWithoutALargerAccuracy) {
   EXPECT_EQ(EndOf(watch, v1::METRIC_KIND_ACCURACY, {0.5, 0.6, 0.59, 0.58}), 4u);
 }
 
+TEST(EarlyStopTest, EndsAfterSoManyRoundsWithoutALargerArea) {
+  const EarlyStop watch({.kind = v1::METRIC_KIND_AUROC, .patience = 2});
+  EXPECT_EQ(EndOf(watch, v1::METRIC_KIND_AUROC, {0.5, 0.6, 0.59, 0.61, 0.6, 0.61}), 6u);
+}
+
 TEST(EarlyStopTest, AValueIsBetterByMoreThanTheLeastChange) {
   const EarlyStop watch({.kind = v1::METRIC_KIND_LOSS, .patience = 2, .min_change = 0.5});
 

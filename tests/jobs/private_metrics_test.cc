@@ -88,6 +88,17 @@ TEST(PrivateMetricsTest, AnAreaIsForSumsAlone) {
   EXPECT_THAT(MessageOf(Validate(spec)), HasSubstr("privacy.metrics"));
 }
 
+TEST(PrivateMetricsTest, MayEndTheJobEarly) {
+  v1::JobSpec spec = JobWithMetrics();
+  v1::EarlyStop& stop = *spec.mutable_rounds()->mutable_early_stop();
+  stop.set_patience(2);
+  stop.mutable_metric()->set_kind(v1::METRIC_KIND_AUROC);
+  stop.mutable_metric()->set_split(v1::SPLIT_TEST);
+  EXPECT_TRUE(Validate(spec).ok()) << Validate(spec);
+  stop.mutable_metric()->set_split(v1::SPLIT_TRAIN);
+  EXPECT_THAT(MessageOf(Validate(spec)), HasSubstr("or of privacy.metrics"));
+}
+
 TEST(PrivateMetricsTest, TheLastRoundHasMetricsAndEverySoManyBefore) {
   v1::JobSpec spec = JobWithMetrics();
   for (const std::uint32_t count : {1u, 7u, 20u}) {
