@@ -274,7 +274,12 @@ Duration Engine::UntilNextTimer() const {
     next = std::min(next, *retry_at_);
   } else {
     for (const auto& [id, entry] : jobs_) {
-      if (const auto deadline = entry->machine.NextDeadline()) next = std::min(next, *deadline);
+      const auto* selecting = std::get_if<Selecting>(&entry->machine.state());
+      if (selecting != nullptr && selecting->not_before > Now()) {
+        next = std::min(next, selecting->not_before);
+      } else if (const auto deadline = entry->machine.NextDeadline()) {
+        next = std::min(next, *deadline);
+      }
     }
   }
   return std::max(Duration::zero(), next - Now());

@@ -233,6 +233,7 @@ void Engine::StageCohorts(Time now) {
   for (const auto& [id, entry] : jobs_) {
     // A round that nobody can be asked in is abandoned at once, and the next one begins to look.
     while (const auto* selecting = std::get_if<Selecting>(&entry->machine.state())) {
+      if (now < selecting->not_before) break;  // Nothing says why it waits: then it is new.
       const bool is_new = changed_.contains(id) || entry->wait_reason.empty();
       if (!look_again && !is_new && now < selecting->deadline) break;
       if (!StageCohort(*entry, now)) break;
@@ -263,6 +264,7 @@ bool Engine::StageCohort(JobEntry& entry, Time now) {
     entry.wait_reason = reason;
     if (now < selecting.deadline) return false;
     event = NoCohort{reason};
+    entry.wait_reason.clear();
   }
   const std::optional<RoundKey> earlier = entry.machine.session_round();
   const Status stepped = Step(entry, *event);

@@ -75,6 +75,15 @@ void AddMessageBytes(const Round& round, Running& running) {
   }
 }
 
+// Sites may all refuse at once, for a reason that passes: the attempts that a job tolerates must
+// not be used up within a moment. The first one is made good without delay.
+Duration PauseAfter(std::uint32_t num_abandoned) {
+  constexpr Duration kFirstPause = std::chrono::seconds(1);
+  constexpr std::uint32_t kMostDoublings = 6;
+  if (num_abandoned <= 1) return Duration(0);
+  return kFirstPause * (1 << std::min(num_abandoned - 2, kMostDoublings));
+}
+
 // A site whose answer the session would not take.
 Refusal NotTaken() {
   return {.code = "SECURE_AGGREGATION_FAILED",
@@ -453,7 +462,7 @@ Job::Transition Job::AfterAbandoned(RoundKey key, Phase phase, v1::RoundRecord r
           ? Fail(NameOf(key) + " was abandoned" +
                  (abandoned > 1 ? " (" + std::to_string(abandoned) + " in a row)" : "") + ": " +
                  record.reason())
-          : Select({key.number, key.attempt + 1}, phase, now);
+          : Select({key.number, key.attempt + 1}, phase, now, PauseAfter(abandoned));
   return Recorded(std::move(next), key, std::move(record));
 }
 
@@ -482,11 +491,13 @@ StatusOr<Job::Transition> Job::Cancel(const CancelRequested& event, Time) const 
   return transition;
 }
 
-Job::Transition Job::Select(RoundKey key, Phase phase, Time now) const {
-  return Transition{
-      .next =
-          Selecting{.round = key, .phase = phase, .since = now, .deadline = now + rules_.deadline},
-      .actions = {FindCohort{key}}};
+Job::Transition Job::Select(RoundKey key, Phase phase, Time now, Duration pause) const {
+  return Transition{.next = Selecting{.round = key,
+                                      .phase = phase,
+                                      .since = now,
+                                      .deadline = now + pause + rules_.deadline,
+                                      .not_before = now + pause},
+                    .actions = {FindCohort{key}}};
 }
 
 Job::Transition Job::Complete(std::string reason) const {

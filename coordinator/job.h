@@ -178,6 +178,7 @@ struct Selecting {
   Phase phase;
   Time since;
   Time deadline;
+  Time not_before;  // A pause after rounds that were abandoned in a row.
 };
 struct Running {
   Round round;  // Of the present step.
@@ -313,7 +314,7 @@ class Job {
   // Puts `record` on file as part of the transition.
   [[nodiscard]] Transition Recorded(Transition transition, RoundKey key,
                                     v1::RoundRecord record) const;
-  [[nodiscard]] Transition Select(RoundKey key, Phase phase, Time now) const;
+  [[nodiscard]] Transition Select(RoundKey key, Phase phase, Time now, Duration pause = {}) const;
   [[nodiscard]] Transition Complete(std::string reason) const;
   [[nodiscard]] Transition Fail(std::string reason) const;
   // Of the rounds that make a model.

@@ -45,9 +45,13 @@ void WriteState(const JobEntry& entry, v1::JobSummary& summary) {
     summary.set_state(entry.is_active ? v1::JOB_STATE_RUNNING : v1::JOB_STATE_QUEUED);
     summary.set_reason(entry.is_active ? "making the initial model"
                                        : "waits for a running job to end");
-  } else if (std::holds_alternative<Selecting>(state)) {
+  } else if (const auto* selecting = std::get_if<Selecting>(&state)) {
     summary.set_state(v1::JOB_STATE_RUNNING);
-    summary.set_reason(entry.wait_reason.empty() ? "selecting a cohort" : entry.wait_reason);
+    const bool pauses = selecting->not_before > selecting->since;
+    summary.set_reason(!entry.wait_reason.empty() ? entry.wait_reason
+                       : pauses                   ? "pausing after rounds that were abandoned: " +
+                                      entry.machine.rounds().back().reason()
+                                : "selecting a cohort");
   } else if (const Round* round = entry.machine.round()) {
     summary.set_state(v1::JOB_STATE_RUNNING);
     const Phase phase = *entry.machine.phase();

@@ -196,6 +196,31 @@ TEST_F(EngineSitesTest, EndsASessionThatGreetsTwice) {
   EXPECT_EQ(Channel("north").closed->code(), StatusCode::kInvalidArgument);
 }
 
+TEST_F(EngineSitesTest, DoesNotUseUpItsAttemptsInAMoment) {
+  Connect("north");
+  Connect("south");
+  v1::JobSpec spec = Spec();
+  spec.mutable_rounds()->set_max_abandoned(9);
+  id_ = Submit(spec);
+  DoWork();
+  const auto refuse = [this] {
+    for (const char* site : {"north", "south"}) {
+      engine_->TaskRefused(sessions_.at(site), TaskId(Channel(site).LastTask()),
+                           {"TASK_EXPIRED", "the clock is wrong"});
+    }
+    MustCommit();
+  };
+  refuse();
+  EXPECT_EQ(Channel("north").NumTasks(), 2);  // At once.
+  refuse();
+  EXPECT_EQ(Channel("north").NumTasks(), 2);
+  EXPECT_THAT(Summary(id_).reason(), HasSubstr("pausing"));
+  EXPECT_EQ(engine_->UntilNextTimer(), seconds(1));
+
+  Advance(seconds(1));
+  EXPECT_EQ(Channel("north").NumTasks(), 3);
+}
+
 TEST_F(EngineSitesTest, GreetsWithTheClockThatDeadlinesGoBy) {
   clock_.StepWall(std::chrono::hours(1));
   StartRound();

@@ -250,6 +250,26 @@ TEST_F(JobTest, MeansOfMetricsAreWeightedByTheirRows) {
   EXPECT_EQ(job_.rounds()[0].metrics(0).num_examples(), 40u);
 }
 
+TEST_F(JobTest, PausesLongerTheMoreRoundsAreAbandonedInARow) {
+  JobRules rules = Rules();
+  rules.max_abandoned = 1000;
+  job_ = Job(rules);
+  Do(JobStarted{Blob(1)});
+  std::vector<seconds::rep> pauses;
+  Time now = kStart;
+  for (std::uint32_t attempt = 1; attempt <= 10; ++attempt) {
+    Do(CohortSelected{{kNorth, kSouth}}, now);
+    now += kDeadline;
+    Do(DeadlinePassed{}, now);
+    const auto& selecting = std::get<Selecting>(job_.state());
+    EXPECT_EQ(selecting.deadline, selecting.not_before + kDeadline);
+    pauses.push_back(std::chrono::duration_cast<seconds>(selecting.not_before - now).count());
+    now = selecting.not_before;
+  }
+
+  EXPECT_THAT(pauses, ElementsAre(0, 1, 2, 4, 8, 16, 32, 64, 64, 64));
+}
+
 // ---------------------------------------------------------------------------- algorithms
 
 TEST_F(JobTest, KeepsTheServersStateWithItsModel) {
