@@ -166,18 +166,18 @@ Status CoordinatorParty::TryStart() {
   CHORALE_ASSIGN_OR_RETURN(const std::uint64_t version, process_->store->RosterVersion());
   CHORALE_ASSIGN_OR_RETURN(process_->members, coordinator::Members::Open(parties_.roster_path(),
                                                                          parties_.root(), version));
-  process_->engine =
-      std::make_unique<Engine>(coordinator::EngineParts{.store = *process_->store,
-                                                        .payloads = *process_->payloads,
-                                                        .members = *process_->members,
-                                                        .tasks = process_->tasks,
-                                                        .uploads = process_->uploads,
-                                                        .work = process_->queue,
-                                                        .clock = machine_,
-                                                        .random = world_.random(),
-                                                        .metrics = Metrics(),
-                                                        .identity = parties_.coordinator(),
-                                                        .limits = {}});
+  process_->engine = std::make_unique<Engine>(
+      coordinator::EngineParts{.store = *process_->store,
+                               .payloads = *process_->payloads,
+                               .members = *process_->members,
+                               .tasks = process_->tasks,
+                               .uploads = process_->uploads,
+                               .work = process_->queue,
+                               .clock = machine_,
+                               .random = world_.random(),
+                               .metrics = Metrics(),
+                               .identity = parties_.coordinator(),
+                               .limits = {.rounds_of_session = rounds_of_session_}});
   CHORALE_RETURN_IF_ERROR(process_->engine->Recover());
   witness_.Recovered(*process_->store, *process_->engine);
   return OkStatus();

@@ -41,6 +41,8 @@ class CoordinatorParty final : public CoordinatorEnd {
   // Ends in an orderly way.
   void Stop();
   Machine& machine() { return machine_; }
+  // Of processes that start from here on.
+  void SetRoundsOfSession(std::uint32_t rounds) { rounds_of_session_ = rounds; }
 
   // ---- calls; UNAVAILABLE: it died meanwhile
   Status Report(const std::string& site, const v1::ReportHeader& header, ByteSpan payload);
@@ -77,6 +79,7 @@ class CoordinatorParty final : public CoordinatorEnd {
   Parties& parties_;
   Machine machine_;
   CoordinatorPace pace_;
+  std::uint32_t rounds_of_session_ = 1;
   std::unique_ptr<Process> process_;
 };
 

@@ -277,9 +277,10 @@ void Disk::Revive(bool power_was_cut) {
 }
 
 std::unique_ptr<Disk> Disk::AfterPowerCut(std::filesystem::path directory,
-                                          RandomSource& random) const {
-  auto copy = std::make_unique<Disk>(std::move(directory), random);
+                                          std::string_view prefix) const {
+  auto copy = std::make_unique<Disk>(std::move(directory), random_);
   for (const auto& [name, file] : files_) {
+    if (!name.starts_with(prefix)) continue;
     File& copied = copy->files_[name];
     copied.content = file.synced;
     copied.synced = file.synced;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/bytes.h"
@@ -47,9 +48,10 @@ class Disk {
   // file open.
   void Revive(bool power_was_cut);
 
-  // A disk of its own with what would be left if power went now and nothing unsynced had made it.
+  // A disk of its own with what would be left of the files of this prefix if power went now and
+  // nothing unsynced had made it.
   [[nodiscard]] std::unique_ptr<Disk> AfterPowerCut(std::filesystem::path directory,
-                                                    RandomSource& random) const;
+                                                    std::string_view prefix) const;
   [[nodiscard]] std::uint64_t num_operations() const { return num_operations_; }
 
  private:

@@ -2,6 +2,8 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
+#include <optional>
 #include <string>
 
 #include "core/log.h"
@@ -14,9 +16,12 @@ using chorale::simulation::Outcome;
 
 struct Options {
   std::string seeds = "1..100";
+  std::string only;
   bool trace = false;
   bool log = false;
-  bool expects_violation = false;
+  bool list = false;
+  bool twice = false;
+  std::string expected;  // Violation.
 };
 
 // "17" or "1..10000".
@@ -42,27 +47,54 @@ int Run(const Options& options, const std::string& program) {
   if (!options.log) {
     (void)chorale::log::Configure({.level = chorale::log::Level::kError, .file = "/dev/null"});
   }
+  std::optional<chorale::simulation::Protection> only;
+  if (options.only == "clear") only = chorale::simulation::Protection::kNone;
+  if (options.only == "masked") only = chorale::simulation::Protection::kMasked;
+  if (options.only == "private") only = chorale::simulation::Protection::kPrivate;
+  const std::string restriction = options.only.empty() ? "" : " --only " + options.only;
   chorale::simulation::Parties parties;
   chorale::simulation::World::Report trace;
   if (options.trace) {
     trace = [](std::string_view line) {
       std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
     };
+  } else if (options.twice) {
+    trace = [](std::string_view) {};  // The story is compared, not told.
   }
   const auto begin = std::chrono::steady_clock::now();
   std::uint64_t published = 0, masked = 0, charges = 0, steps = 0, failed = 0;
   for (std::uint64_t seed = first; seed <= last; ++seed) {
-    const Outcome outcome = chorale::simulation::Simulate(seed, parties, trace);
+    const std::clock_t start = std::clock();
+    const Outcome outcome = chorale::simulation::Simulate(seed, only, parties, trace);
+    if (options.list) {
+      std::printf("%6.1f ms  %5llu steps  seed %llu: %s\n",
+                  1e3 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC,
+                  static_cast<unsigned long long>(outcome.num_steps),
+                  static_cast<unsigned long long>(seed), outcome.scenario.c_str());
+    }
+    if (options.twice) {
+      const Outcome again = chorale::simulation::Simulate(seed, only, parties, trace);
+      if (again.story != outcome.story) {
+        ++failed;
+        std::printf("FAILED seed %llu: it took another course the second time\n",
+                    static_cast<unsigned long long>(seed));
+      }
+    }
     published += outcome.num_published;
     masked += outcome.num_masked_reports;
     charges += outcome.num_charges;
     steps += outcome.num_steps;
     if (!outcome.violation.has_value()) continue;
+    if (!options.expected.empty()) {
+      if (outcome.violation->find(options.expected) == std::string::npos) continue;
+      std::printf("found with seed %llu: %s\n", static_cast<unsigned long long>(seed),
+                  outcome.violation->c_str());
+      return 0;
+    }
     ++failed;
-    std::printf("FAILED seed %llu: %s\n  replay: %s --seed %llu --trace\n",
+    std::printf("FAILED seed %llu: %s\n  replay: %s --seed %llu%s --trace\n",
                 static_cast<unsigned long long>(seed), outcome.violation->c_str(), program.c_str(),
-                static_cast<unsigned long long>(seed));
-    if (options.expects_violation) break;
+                static_cast<unsigned long long>(seed), restriction.c_str());
   }
   const double elapsed =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -72,8 +104,8 @@ int Run(const Options& options, const std::string& program) {
       static_cast<unsigned long long>(last - first + 1), static_cast<unsigned long long>(failed),
       static_cast<unsigned long long>(published), static_cast<unsigned long long>(masked),
       static_cast<unsigned long long>(charges), static_cast<unsigned long long>(steps), elapsed);
-  const bool has_failed = failed > 0;
-  return has_failed == options.expects_violation ? 0 : 1;
+  if (!options.expected.empty()) std::printf("the bug was not found\n");
+  return failed > 0 || !options.expected.empty() ? 1 : 0;
 }
 
 }  // namespace
@@ -82,10 +114,15 @@ int main(int argc, char** argv) {
   CLI::App app("A whole federation in one thread, from one seed.");
   Options options;
   app.add_option("--seeds,--seed", options.seeds, "One, or a range like 1..10000");
+  app.add_option("--only", options.only, "Jobs of one kind")
+      ->check(CLI::IsMember({"clear", "masked", "private"}));
   app.add_flag("--trace", options.trace, "Tell the story");
+  app.add_flag("--list", options.list,
+               "One line for each seed, with its milliseconds of processor time");
   app.add_flag("--log", options.log, "And what the programs log, on standard error");
-  app.add_flag("--expect-violation", options.expects_violation,
-               "Succeed when a seed fails: of a program with a planted bug");
+  app.add_flag("--twice", options.twice, "Each seed twice: the same story?");
+  app.add_option("--expect-violation", options.expected,
+                 "Succeed at the first violation that says so: of a program with a planted bug");
   CLI11_PARSE(app, argc, argv);
   return Run(options, argv[0]);
 }

@@ -39,9 +39,17 @@ std::uint64_t Parties::NumRows(const std::string& site) const {
   return RowsOf(static_cast<std::size_t>(place));
 }
 
-v1::SiteConfig Parties::ConfigOf(const std::string& site) const {
+v1::SiteConfig Parties::ConfigOf(const std::string& site, bool has_budget) const {
   v1::SiteConfig config = site_agent::MakeSiteConfig(tables_.path());
   config.mutable_datasets(0)->mutable_csv()->set_path(site + ".csv");
+  if (has_budget) {
+    v1::PrivacyLimits& limits = *config.mutable_datasets(0)->mutable_privacy();
+    limits.set_max_epsilon(5);
+    limits.set_max_epsilon_per_job(2);
+    limits.set_max_epsilon_per_project(5);
+    limits.set_delta(1e-4);
+    limits.set_relation("add-remove");
+  }
   return config;
 }
 

@@ -39,7 +39,7 @@ class Parties {
   // Rows that the site trains on.
   [[nodiscard]] std::uint64_t NumRows(const std::string& site) const;
   // A site's configuration, but for its directories; relative paths start at table_directory().
-  [[nodiscard]] v1::SiteConfig ConfigOf(const std::string& site) const;
+  [[nodiscard]] v1::SiteConfig ConfigOf(const std::string& site, bool has_budget) const;
   [[nodiscard]] std::filesystem::path table_directory() const { return tables_.path(); }
 
  private:

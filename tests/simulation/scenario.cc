@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "secagg/parameters.h"
 #include "tests/simulation/parties.h"
 #include "tests/site_agent/fixtures.h"
 
@@ -17,6 +18,12 @@ using std::chrono::seconds;
 
 constexpr std::uint64_t kMostTroubles = 6;
 constexpr std::uint64_t kMostWritesUntilFault = 60;
+// Secure aggregation takes ten times the time of reports in the clear, privacy more.
+constexpr double kShareOfPrivate = 0.01;
+constexpr double kShareOfMasked = 0.2;
+constexpr std::uint32_t kAttemptsOfPrivateJob = 100;
+// Enough for all those attempts.
+constexpr double kNoiseMultiplier = 60;
 
 class Draw {
  public:
@@ -71,39 +78,76 @@ class Draw {
   SeededRandom random_;
 };
 
-v1::JobSpec SomeJob(Draw& draw, std::size_t num_sites, int number) {
+// DP-SGD, a step a round, with noise shared by the sites.
+void MakePrivate(v1::JobSpec& spec) {
+  spec.mutable_aggregation()->mutable_fedavg()->set_weighting(v1::WEIGHTING_UNIFORM);
+  spec.mutable_data()->set_standardization(v1::STANDARDIZATION_RANGE);
+  spec.mutable_data()->mutable_features(0)->mutable_numeric()->mutable_range()->set_high(120);
+  v1::TrainingSpec& training = *spec.mutable_training();
+  training.clear_metrics();
+  training.clear_batch_size();
+  training.clear_local_epochs();
+  training.set_local_steps(1);
+  spec.mutable_rounds()->set_max_abandoned(kAttemptsOfPrivateJob);
+  v1::PrivacySpec& privacy = *spec.mutable_privacy();
+  privacy.set_target_epsilon(1);
+  privacy.set_target_delta(1e-4);
+  privacy.set_sample_rate(0.5);
+  privacy.set_max_grad_norm(1);
+  privacy.set_expected_patients(40);
+  privacy.set_noise_multiplier(kNoiseMultiplier);
+  privacy.set_spare_rounds(kAttemptsOfPrivateJob);
+  privacy.mutable_distributed();
+}
+
+v1::JobSpec SomeJob(Draw& draw, Protection protection, std::size_t num_sites, int number) {
   v1::JobSpec spec = site_agent::MakeJobSpec();
   spec.set_name("job-" + std::to_string(number));
   spec.set_seed(draw.UpTo(1'000'000));
   spec.mutable_data()->set_standardization(v1::STANDARDIZATION_NONE);
   v1::TrainingSpec& training = *spec.mutable_training();
   training.mutable_metrics()->DeleteSubrange(1, 1);  // Tables have no test rows.
+  const bool is_masked = protection != Protection::kNone;
   v1::RoundsSpec& rounds = *spec.mutable_rounds();
-  rounds.set_count(1 + static_cast<std::uint32_t>(draw.UpTo(2)));
+  rounds.set_count(1 + static_cast<std::uint32_t>(draw.UpTo(is_masked ? 1 : 2)));
   rounds.set_max_abandoned(1000);
   rounds.mutable_deadline()->set_seconds(20 + static_cast<std::int64_t>(draw.UpTo(40)));
-  const bool is_masked = num_sites >= 3 && draw.Chance(0.6);
-  const std::size_t fewest = is_masked ? 3 : 1;
+  const std::size_t fewest = is_masked ? secagg::kMinMembers : 1;
   rounds.set_min_reports(static_cast<std::uint32_t>(fewest + draw.UpTo(num_sites - fewest)));
   if (draw.Chance(0.5)) {
     spec.mutable_aggregation()->mutable_fedavg()->set_weighting(v1::WEIGHTING_UNIFORM);
   }
   if (is_masked) spec.clear_secure_aggregation();
+  if (protection == Protection::kPrivate) MakePrivate(spec);
   return spec;
+}
+
+Protection SomeProtection(Draw& draw) {
+  if (draw.Chance(kShareOfPrivate)) return Protection::kPrivate;
+  return draw.Chance(kShareOfMasked) ? Protection::kMasked : Protection::kNone;
+}
+
+std::size_t NumSites(Draw& draw, Protection protection) {
+  if (protection == Protection::kNone) return 2 + draw.UpTo(Parties::kMaxSites - 2);
+  if (protection == Protection::kPrivate || draw.Chance(0.7)) return secagg::kMinMembers;
+  return secagg::kMinMembers + draw.UpTo(Parties::kMaxSites - secagg::kMinMembers);
 }
 
 }  // namespace
 
-Scenario DrawScenario(std::uint64_t seed) {
+Scenario DrawScenario(std::uint64_t seed, std::optional<Protection> only) {
   Draw draw(seed);
   Scenario scenario;
-  const std::size_t num_sites = 2 + draw.UpTo(Parties::kMaxSites - 2);
+  const Protection drawn = SomeProtection(draw);
+  scenario.protection = only.value_or(drawn);
+  const std::size_t num_sites = NumSites(draw, scenario.protection);
   const std::vector<std::string>& all = Parties::Sites();
   scenario.sites = {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(num_sites)};
   scenario.weather = draw.SomeWeather();
-  const int num_jobs = draw.Chance(0.2) ? 2 : 1;
+  scenario.rounds_of_session = 1 + static_cast<std::uint32_t>(draw.UpTo(2));
+  const int num_jobs = scenario.protection == Protection::kNone && draw.Chance(0.2) ? 2 : 1;
   for (int i = 0; i < num_jobs; ++i) {
-    PlannedJob job{.spec = SomeJob(draw, num_sites, i + 1),
+    PlannedJob job{.spec = SomeJob(draw, scenario.protection, num_sites, i + 1),
                    .when = draw.Between(Duration(0), seconds(5)),
                    .cancelled_after = {}};
     if (draw.Chance(0.05)) job.cancelled_after = draw.Between(seconds(1), minutes(2));

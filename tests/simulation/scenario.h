@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +11,13 @@
 #include "tests/simulation/network.h"
 
 namespace chorale::simulation {
+
+// Of a job's reports.
+enum class Protection {
+  kNone,     // The coordinator sees each.
+  kMasked,   // Secure aggregation.
+  kPrivate,  // And differential privacy, with budgets at the sites.
+};
 
 enum class TroubleKind {
   kKill,       // The process dies and starts again.
@@ -40,11 +49,14 @@ struct Scenario {
   std::vector<std::string> sites;
   std::vector<PlannedJob> jobs;
   Weather weather;
+  Protection protection = Protection::kNone;
+  std::uint32_t rounds_of_session = 1;  // Of secure aggregation.
   std::vector<Trouble> troubles;
   Duration calm_after{0};  // From then on nothing goes wrong any more.
 };
 
-[[nodiscard]] Scenario DrawScenario(std::uint64_t seed);
+// `only`: jobs with this protection, whatever the seed says.
+[[nodiscard]] Scenario DrawScenario(std::uint64_t seed, std::optional<Protection> only);
 // One line for people.
 [[nodiscard]] std::string Describe(const Scenario& scenario);
 [[nodiscard]] std::string Describe(const Trouble& trouble);

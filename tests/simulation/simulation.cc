@@ -34,8 +34,9 @@ void Mix(std::string_view line, std::uint64_t& story) {
 
 class Federation {
  public:
-  Federation(std::uint64_t seed, Parties& parties, World::Report trace)
-      : scenario_(DrawScenario(seed)),
+  Federation(std::uint64_t seed, std::optional<Protection> only, Parties& parties,
+             World::Report trace)
+      : scenario_(DrawScenario(seed, only)),
         world_(seed, std::move(trace)),
         parties_(parties),
         witness_(world_, parties),
@@ -43,9 +44,9 @@ class Federation {
         coordinator_(world_, network_, witness_, parties, directory_.path() / "coordinator") {
     network_.Join(coordinator_);
     for (const std::string& site : scenario_.sites) {
-      auto party =
-          std::make_unique<SiteParty>(world_, network_, witness_, parties, coordinator_, site,
-                                      directory_.path() / site, parties.ConfigOf(site));
+      auto party = std::make_unique<SiteParty>(
+          world_, network_, witness_, parties, coordinator_, site, directory_.path() / site,
+          parties.ConfigOf(site, scenario_.protection == Protection::kPrivate));
       network_.Join(site, *party);
       sites_.emplace(site, std::move(party));
     }
@@ -54,6 +55,7 @@ class Federation {
   Outcome Run() {
     world_.Tell("scenario", Describe(scenario_));
     network_.SetWeather(scenario_.weather);
+    coordinator_.SetRoundsOfSession(scenario_.rounds_of_session);
     coordinator_.Start();
     for (auto& [name, site] : sites_) site->Start();
     for (const PlannedJob& job : scenario_.jobs) {
@@ -239,7 +241,8 @@ class Federation {
 
 }  // namespace
 
-Outcome Simulate(std::uint64_t seed, Parties& parties, const World::Report& trace) {
+Outcome Simulate(std::uint64_t seed, std::optional<Protection> only, Parties& parties,
+                 const World::Report& trace) {
   std::uint64_t story = 14695981039346656037ull;
   World::Report report;
   if (trace != nullptr) {
@@ -248,7 +251,7 @@ Outcome Simulate(std::uint64_t seed, Parties& parties, const World::Report& trac
       trace(line);
     };
   }
-  Outcome outcome = Federation(seed, parties, std::move(report)).Run();
+  Outcome outcome = Federation(seed, only, parties, std::move(report)).Run();
   outcome.story = story;
   return outcome;
 }

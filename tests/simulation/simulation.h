@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tests/simulation/parties.h"
+#include "tests/simulation/scenario.h"
 #include "tests/simulation/world.h"
 
 namespace chorale::simulation {
@@ -22,6 +23,7 @@ struct Outcome {
 };
 
 // Runs a whole federation to the end of its jobs. `trace`, if not null, is told the story.
-[[nodiscard]] Outcome Simulate(std::uint64_t seed, Parties& parties, const World::Report& trace);
+[[nodiscard]] Outcome Simulate(std::uint64_t seed, std::optional<Protection> only, Parties& parties,
+                               const World::Report& trace);
 
 }  // namespace chorale::simulation

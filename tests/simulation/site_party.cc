@@ -115,6 +115,7 @@ void SiteParty::Start() {
   const Status started = TryStart();
   if (started.ok() && !machine_.disk().is_dead()) {
     world_.Tell(name_, "starts");
+    witness_.Started(name_, machine_);
     return Run();
   }
   world_.Tell(name_, "cannot start: ", MessageOf(started));

@@ -82,6 +82,12 @@ std::optional<Witness::TaskName> Witness::Parse(const std::string& task) {
   return name;
 }
 
+Witness::JobAccount* Witness::JobOf(const std::string& task) {
+  const std::optional<TaskName> name = Parse(task);
+  const auto job = name.has_value() ? jobs_.find(JobId(name->job)) : jobs_.end();
+  return job == jobs_.end() ? nullptr : &job->second;
+}
+
 // ---------------------------------------------------------------------------- the coordinator
 
 void Witness::AddJob(const coordinator::StoredSubmission& submission) {
@@ -89,6 +95,7 @@ void Witness::AddJob(const coordinator::StoredSubmission& submission) {
   if (!account.spec.ParseFromString(submission.envelope.spec())) {
     return world_.Violate("a stored job cannot be read");
   }
+  account.signed_spec = submission.envelope.spec();
   account.rounds = RoundWitness(account.spec, parties_);
   for (const auto& [id, other] : jobs_) {
     if (other.spec.name() == account.spec.name()) {
@@ -193,7 +200,7 @@ void Witness::Leaves(const std::string& site, const v1::SiteMessage& message) {
 }
 
 void Witness::Leaves(const std::string& site, const v1::ReportHeader& header, const Bytes& payload,
-                     const Machine& machine) {
+                     Machine& machine) {
   const std::string& task = header.task_id();
   const std::string frame = header.SerializeAsString() + ToString(payload);
   if (const auto [known, is_new] = frames_.emplace(task, frame); !is_new) {
@@ -202,18 +209,15 @@ void Witness::Leaves(const std::string& site, const v1::ReportHeader& header, co
     }
     return;
   }
-  const std::optional<TaskName> name = Parse(task);
-  const auto job = name.has_value() ? jobs_.find(JobId(name->job)) : jobs_.end();
-  if (job == jobs_.end()) return world_.Violate("a report of no job: " + task);
-  if (jobs::IsPrivate(job->second.spec) && !name->is_step) {
-    CheckCharged(site, task, machine, "before its report left");
-  }
-  if (name->is_step) {
-    CheckPromised(site, task, *name, payload, machine);
-  } else if (jobs::IsMasked(job->second.spec)) {
-    CheckMasked(site, job->second, *name, header, payload);
+  const JobAccount* const job = JobOf(task);
+  if (job == nullptr) return world_.Violate("a report of no job: " + task);
+  const TaskName name = *Parse(task);
+  if (name.is_step) return CheckPromised(site, *job, name, machine);
+  if (jobs::IsPrivate(job->spec)) CheckCharged(site, task, machine, "before its report leaves");
+  if (jobs::IsMasked(job->spec)) {
+    CheckMasked(site, *job, name, header, payload);
   } else {
-    CheckPlain(site, job->second, *name, header, payload);
+    CheckPlain(site, *job, name, header, payload);
   }
 }
 
@@ -262,12 +266,5 @@ void Witness::Answered(const std::string& site, const std::string& task, const S
                    " is told that its report is kept, and it is not durable: " + task);
   }
 }
-
-void Witness::Started(const std::string&, const Machine&) {}
-void Witness::ComputationBegins(const std::string&, const Machine&) {}
-void Witness::CheckCharged(const std::string&, const std::string&, const Machine&,
-                           std::string_view) {}
-void Witness::CheckPromised(const std::string&, const std::string&, const TaskName&, const Bytes&,
-                            const Machine&) {}
 
 }  // namespace chorale::simulation

@@ -39,14 +39,14 @@ class Witness {
   void Accepted(const JobId& job);
 
   // ---- sites
-  void Started(const std::string& site, const Machine& machine);
+  void Started(const std::string& site, Machine& machine);
   void TaskBegins(const std::string& site, const v1::Task& task) { tasks_[site] = task.task_id(); }
   void TaskEnds(const std::string& site) { tasks_.erase(site); }
   // Rows are about to be used for the site's task.
-  void ComputationBegins(const std::string& site, const Machine& machine);
+  void ComputationBegins(const std::string& site, Machine& machine);
   void Leaves(const std::string& site, const v1::SiteMessage& message);
   void Leaves(const std::string& site, const v1::ReportHeader& header, const Bytes& payload,
-              const Machine& machine);
+              Machine& machine);
   // The coordinator answered a report.
   void Answered(const std::string& site, const std::string& task, const Status& answer);
 
@@ -59,6 +59,7 @@ class Witness {
  private:
   struct JobAccount {
     v1::JobSpec spec;
+    std::string signed_spec;          // As the researcher signed it.
     std::vector<std::string> events;  // As stored.
     RoundWitness rounds;
   };
@@ -70,6 +71,8 @@ class Witness {
     std::string step;
   };
   [[nodiscard]] static std::optional<TaskName> Parse(const std::string& task);
+  // The job of a task; null: none.
+  [[nodiscard]] JobAccount* JobOf(const std::string& task);
 
   void AddJob(const coordinator::StoredSubmission& submission);
   void Add(const JobId& id, const v1::JobEvent& event);
@@ -77,10 +80,14 @@ class Witness {
                   const v1::ReportHeader& header, const Bytes& payload);
   void CheckMasked(const std::string& site, const JobAccount& job, const TaskName& task,
                    const v1::ReportHeader& header, const Bytes& payload);
-  void CheckCharged(const std::string& site, const std::string& task, const Machine& machine,
+  // The ledger, as a power cut would leave it, has been charged for the task, and for all others
+  // that it ever was.
+  void CheckCharged(const std::string& site, const std::string& task, Machine& machine,
                     std::string_view when);
-  void CheckPromised(const std::string& site, const std::string& task, const TaskName& name,
-                     const Bytes& payload, const Machine& machine);
+  void CheckLedger(const std::string& site, Machine& machine, std::string_view when);
+  // A power cut would leave what the message relies on: the nonce, the sum.
+  void CheckPromised(const std::string& site, const JobAccount& job, const TaskName& name,
+                     Machine& machine);
 
   World& world_;
   const Parties& parties_;
@@ -90,7 +97,11 @@ class Witness {
   std::map<std::string, std::string> tasks_;      // In hand, by site.
   std::map<std::string, std::string> frames_;     // What left, by task: every copy is the same.
   std::map<std::string, std::set<Bytes>> masks_;  // Beginnings of masks that a site used.
-  std::map<std::string, std::set<std::string>> charged_;  // Tasks, by site.
+  std::map<std::string, std::set<std::string>> charged_;   // Tasks, by site.
+  std::map<std::string, std::set<std::string>> computed_;  // Private tasks, by site.
+  std::map<std::string, std::size_t> sessions_begun_;      // By site.
+  // Rounds that a site helped to unmask, by site and job.
+  std::map<std::pair<std::string, std::string>, std::set<std::uint32_t>> unmasked_;
   std::uint64_t num_published_ = 0;
   std::uint64_t num_masked_reports_ = 0;
   std::uint64_t num_charges_ = 0;
