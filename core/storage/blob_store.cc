@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -142,6 +141,19 @@ StatusOr<crypto::BlobId> BlobWriter::Commit() && {
 
 // ---- BlobStore
 
+Status CheckContent(const BlobReader& reader, const crypto::BlobId& id) {
+  crypto::BlobHasher hasher;
+  Bytes chunk;
+  for (std::uint64_t i = 0; i < NumChunks(id.size_bytes); ++i) {
+    const ChunkRange range = ChunkAt(id.size_bytes, i);
+    chunk.resize(range.size_bytes);
+    CHORALE_RETURN_IF_ERROR(reader.ReadAt(range.offset_bytes, chunk));
+    hasher.AddChunk(crypto::Sha256(chunk), chunk.size());
+  }
+  if (hasher.Finish() == id) return OkStatus();
+  return DataLoss("the content of blob " + ToHex(id.digest) + " does not fit its digest");
+}
+
 StatusOr<BlobStore> BlobStore::Open(const std::filesystem::path& directory) {
   CHORALE_RETURN_IF_ERROR(CreatePrivateDirectory(directory));
   std::error_code error;
@@ -209,12 +221,6 @@ Status BlobStore::Remove(const crypto::BlobId& id) {
   return OkStatus();
 }
 
-StatusOr<std::uint64_t> BlobStore::FreeBytes() const {
-  struct statvfs status {};
-  if (::statvfs(directory_.c_str(), &status) != 0) {
-    return SystemError(errno, "examine", directory_);
-  }
-  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
-}
+StatusOr<std::uint64_t> BlobStore::FreeBytes() const { return storage::FreeBytes(directory_); }
 
 }  // namespace chorale::storage

@@ -33,6 +33,9 @@ class BlobReader {
   std::uint64_t size_bytes_;
 };
 
+// Reads a blob from end to end. DATA_LOSS: it is not what its name says.
+[[nodiscard]] Status CheckContent(const BlobReader& reader, const crypto::BlobId& id);
+
 // Takes chunks in order into a temporary file. What is not committed is removed. Not thread-safe.
 class BlobWriter {
  public:
@@ -60,6 +63,11 @@ class BlobStore {
  public:
   // Creates the directory and removes what an earlier process left half written.
   [[nodiscard]] static StatusOr<BlobStore> Open(const std::filesystem::path& directory);
+  // To read beside the process that has it open: removes nothing. A directory that is not there has
+  // no blobs.
+  [[nodiscard]] static BlobStore OpenReadOnly(std::filesystem::path directory) {
+    return BlobStore(std::move(directory));
+  }
 
   [[nodiscard]] StatusOr<BlobWriter> Create();
   // A small blob in one call: durable when this returns OK.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,7 +18,6 @@ namespace {
 
 using internal::DirectoryOf;
 using internal::FileDescriptor;
-using internal::SyncDirectory;
 using internal::SystemError;
 
 constexpr std::string_view kLockName = "lock";
@@ -111,6 +111,48 @@ StatusOr<std::string> ReadFile(const std::filesystem::path& path, std::uint64_t 
     if (content.size() + static_cast<std::size_t>(size) > max_bytes) return too_large;
     content.append(buffer, static_cast<std::size_t>(size));
   }
+}
+
+StatusOr<FileWriter> FileWriter::Create(const std::filesystem::path& path) {
+  FileDescriptor file(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR));
+  if (file.is_open()) return FileWriter(path, file.Release());
+  if (errno == EEXIST) return AlreadyExists(path.string() + " exists already");
+  return SystemError(errno, "create", path);
+}
+
+FileWriter::FileWriter(FileWriter&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+FileWriter& FileWriter::operator=(FileWriter&& other) noexcept {
+  if (this != &other) {
+    if (fd_ >= 0) ::close(fd_);
+    path_ = std::move(other.path_);
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+
+FileWriter::~FileWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Status FileWriter::Append(ByteSpan bytes) { return internal::WriteAll(fd_, bytes, path_); }
+
+Status FileWriter::Close() && {
+  if (::fsync(fd_) != 0) return SystemError(errno, "sync", path_);
+  if (::close(std::exchange(fd_, -1)) != 0) return SystemError(errno, "close", path_);
+  return SyncDirectory(DirectoryOf(path_));
+}
+
+StatusOr<std::uint64_t> FreeBytes(const std::filesystem::path& path) {
+  struct statvfs status {};
+  if (::statvfs(path.c_str(), &status) != 0) return SystemError(errno, "examine", path);
+  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+}
+
+Status SyncDirectory(const std::filesystem::path& directory) {
+  return internal::SyncDirectory(directory);
 }
 
 Status CreatePrivateDirectory(const std::filesystem::path& path) {

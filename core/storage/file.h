@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/bytes.h"
 #include "core/status.h"
@@ -22,6 +23,31 @@ enum class FileMode : unsigned { kPublic = 0644, kPrivate = 0600 };
 // NOT_FOUND, PERMISSION_DENIED, or RESOURCE_EXHAUSTED when the file is larger than `max_bytes`.
 [[nodiscard]] StatusOr<std::string> ReadFile(const std::filesystem::path& path,
                                              std::uint64_t max_bytes);
+
+// A new file of mode 0600, written piece by piece. What is not closed may be cut short. Not
+// thread-safe. Errors as of WriteFileAtomically.
+class FileWriter {
+ public:
+  // ALREADY_EXISTS.
+  [[nodiscard]] static StatusOr<FileWriter> Create(const std::filesystem::path& path);
+  FileWriter(FileWriter&& other) noexcept;
+  FileWriter& operator=(FileWriter&& other) noexcept;
+  ~FileWriter();
+  [[nodiscard]] Status Append(ByteSpan bytes);
+  // Durable when this returns OK.
+  [[nodiscard]] Status Close() &&;
+
+ private:
+  FileWriter(std::filesystem::path path, int fd) : path_(std::move(path)), fd_(fd) {}
+  std::filesystem::path path_;
+  int fd_ = -1;
+};
+
+// Bytes free for this process on the disk of a file or directory.
+[[nodiscard]] StatusOr<std::uint64_t> FreeBytes(const std::filesystem::path& path);
+
+// Makes earlier creations, renames and removals in a directory durable.
+[[nodiscard]] Status SyncDirectory(const std::filesystem::path& directory);
 
 // Creates a directory and its parents with mode 0700. FAILED_PRECONDITION when an existing one is
 // open to other users.

@@ -157,7 +157,6 @@ Status Migrate(Database& database, std::span<const Migration> migrations) {
 
 // Writes nothing: a newer version's file stays as it is.
 StatusOr<std::size_t> CheckFile(Database& database, std::span<const Migration> migrations) {
-  CHORALE_RETURN_IF_ERROR(database.Execute(kConnectionSettings));
   CHORALE_ASSIGN_OR_RETURN(const std::size_t version, LoadVersion(database, migrations.size()));
   CHORALE_ASSIGN_OR_RETURN(const std::string check, QueryText(database, "PRAGMA quick_check(1)"));
   if (check != "ok") return DataLoss("integrity check failed: " + check);
@@ -174,6 +173,7 @@ Status PrepareToRead(Database& database, std::span<const Migration> migrations) 
 }
 
 Status Prepare(Database& database, std::span<const Migration> migrations) {
+  CHORALE_RETURN_IF_ERROR(database.Execute(kConnectionSettings));
   CHORALE_RETURN_IF_ERROR(CheckFile(database, migrations).status());
   CHORALE_ASSIGN_OR_RETURN(const std::string mode,
                            QueryText(database, "PRAGMA journal_mode = WAL"));
@@ -300,11 +300,27 @@ StatusOr<Database> Database::Open(const std::filesystem::path& path,
   return database;
 }
 
-StatusOr<Database> Database::OpenReadOnly(const std::filesystem::path& path,
-                                          std::span<const Migration> migrations) {
+StatusOr<Database> Database::OpenAnyReadOnly(const std::filesystem::path& path) {
+  return ConnectToFile(path, SQLITE_OPEN_READONLY);
+}
+
+StatusOr<Database> Database::OpenAny(const std::filesystem::path& path) {
+  return ConnectToFile(path, SQLITE_OPEN_READWRITE);
+}
+
+StatusOr<Database> Database::ConnectToFile(const std::filesystem::path& path, int flags) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return NotFound("there is no " + path.string());
-  CHORALE_ASSIGN_OR_RETURN(Database database, Connect(path, SQLITE_OPEN_READONLY));
+  CHORALE_ASSIGN_OR_RETURN(Database database, Connect(path, flags));
+  if (Status set = database.Execute(kConnectionSettings); !set.ok()) {
+    return Annotate(set, "cannot read " + path.string());
+  }
+  return database;
+}
+
+StatusOr<Database> Database::OpenReadOnly(const std::filesystem::path& path,
+                                          std::span<const Migration> migrations) {
+  CHORALE_ASSIGN_OR_RETURN(Database database, OpenAnyReadOnly(path));
   if (Status prepared = PrepareToRead(database, migrations); !prepared.ok()) {
     return Annotate(prepared, "cannot read " + path.string());
   }
@@ -343,6 +359,21 @@ StatusOr<Statement> Database::Prepare(std::string_view sql) {
 }
 
 Status Database::Execute(std::string_view sql) { return Run(db_, std::string(sql).c_str()); }
+
+Status Database::CopyInto(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return AlreadyExists(path.string() + " exists already");
+  CHORALE_RETURN_IF_ERROR(CreateDatabaseFile(path));
+  CHORALE_ASSIGN_OR_RETURN(Database copy, Connect(path, SQLITE_OPEN_READWRITE));
+  CHORALE_RETURN_IF_ERROR(copy.Execute("PRAGMA synchronous = OFF"));
+  sqlite3_backup* const backup = sqlite3_backup_init(copy.db_, "main", db_, "main");
+  if (backup == nullptr) return SqliteError(copy.db_, sqlite3_extended_errcode(copy.db_));
+  const int stepped = sqlite3_backup_step(backup, -1);
+  const int finished = sqlite3_backup_finish(backup);
+  if (stepped != SQLITE_DONE)
+    return SqliteError(copy.db_, finished == SQLITE_OK ? stepped : finished);
+  return QueryText(copy, "PRAGMA journal_mode = DELETE").status();  // One file, without a log.
+}
 
 // ---- Transaction
 

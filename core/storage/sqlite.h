@@ -75,6 +75,10 @@ class Database {
   // what would write is PERMISSION_DENIED.
   [[nodiscard]] static StatusOr<Database> OpenReadOnly(const std::filesystem::path& path,
                                                        std::span<const Migration> migrations);
+  // The same whatever its schema.
+  [[nodiscard]] static StatusOr<Database> OpenAnyReadOnly(const std::filesystem::path& path);
+  // To lock it against others.
+  [[nodiscard]] static StatusOr<Database> OpenAny(const std::filesystem::path& path);
   Database(Database&& other) noexcept;
   Database& operator=(Database&& other) noexcept;
   ~Database();
@@ -82,11 +86,16 @@ class Database {
   [[nodiscard]] StatusOr<Statement> Prepare(std::string_view sql);
   // One or more statements without parameters.
   [[nodiscard]] Status Execute(std::string_view sql);
+  // Copies the whole database into a new file of mode 0600: as of the present transaction's moment,
+  // if one is under way. Not durable. ALREADY_EXISTS: there is something at `path`.
+  [[nodiscard]] Status CopyInto(const std::filesystem::path& path);
 
  private:
   friend class Transaction;
   explicit Database(sqlite3* db) : db_(db) {}
   [[nodiscard]] static StatusOr<Database> Connect(const std::filesystem::path& path, int flags);
+  [[nodiscard]] static StatusOr<Database> ConnectToFile(const std::filesystem::path& path,
+                                                        int flags);
   sqlite3* db_;
 };
 
