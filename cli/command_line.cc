@@ -42,12 +42,16 @@ void AddVerbs(CLI::App& program, Command& command) {
   AddSiteAllow(site, command);
   AddSiteCheck(site, command);
   AddSiteBudget(site, command);
+  AddSiteBackup(site, command);
+  AddSiteAcceptLoss(site, command);
 
   CLI::App& coordinator =
       AddGroup(program, "coordinator", "The coordinator's directory, and what it knows of sites");
   AddCoordinatorInit(coordinator, command);
   AddCoordinatorEnrol(coordinator, command);
   AddCoordinatorSites(coordinator, command);
+  AddCoordinatorBackup(coordinator, command);
+  AddCoordinatorAcceptLoss(coordinator, command);
 
   CLI::App& researcher = AddGroup(program, "researcher", "Who you are as a researcher");
   AddResearcherEnrol(researcher, command);
@@ -57,6 +61,7 @@ void AddVerbs(CLI::App& program, Command& command) {
   AddJobWatch(job, command);
   AddJobList(job, command);
   AddJobShow(job, command);
+  AddJobWhy(job, command);
   AddJobCancel(job, command);
 
   CLI::App& model = AddGroup(program, "model", "Models, before and after training");

@@ -48,6 +48,19 @@ std::string RenderCoordinatorFile(const std::string& listen, const std::filesyst
          "  format: text  # or json\n";
 }
 
+StatusOr<std::filesystem::path> CoordinatorStateDirectory(const std::filesystem::path& directory) {
+  const std::filesystem::path file = CoordinatorFilePath(directory);
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) {
+    return NotFound("there is no " + file.string() +
+                    "; make one with `chorale coordinator init --dir " + directory.string() +
+                    " --listen HOST:PORT --roster FILE`");
+  }
+  v1::CoordinatorConfig config;
+  CHORALE_RETURN_IF_ERROR(config::LoadYaml(file.string(), config));
+  return directory / config.state_directory();  // An absolute path replaces what stands before it.
+}
+
 StatusOr<std::filesystem::path> CoordinatorIdentityDirectory(
     const std::filesystem::path& directory) {
   const std::filesystem::path file = CoordinatorFilePath(directory);

@@ -14,6 +14,11 @@ namespace chorale::cli {
 [[nodiscard]] std::string RenderCoordinatorFile(const std::string& listen,
                                                 const std::filesystem::path& roster);
 
+// Where the state lies: as coordinator.yaml says, a relative path below the directory. NOT_FOUND
+// with the command to run first.
+[[nodiscard]] StatusOr<std::filesystem::path> CoordinatorStateDirectory(
+    const std::filesystem::path& directory);
+
 // Where the identity lies: as coordinator.yaml says, a relative path below the directory. Its
 // folder "identity" where there is no coordinator.yaml yet.
 [[nodiscard]] StatusOr<std::filesystem::path> CoordinatorIdentityDirectory(

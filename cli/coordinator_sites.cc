@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <ostream>
 #include <string>
 
 #include "cli/output.h"
@@ -35,6 +36,11 @@ Status Run(const Options& options, const Terminal& terminal) {
                   datasets.empty() ? "-" : datasets});
   }
   table.Print(terminal.out);
+  for (const v1::SiteSummary& site : response.sites()) {
+    for (const std::string& problem : site.problems()) {
+      terminal.out << Printable(site.site()) << ": " << Printable(problem) << '\n';
+    }
+  }
   return OkStatus();
 }
 

@@ -81,7 +81,24 @@ StatusOr<v1::ListJobsResponse> JobsClient::ListJobs(const v1::ListJobsRequest& r
 }
 
 StatusOr<v1::ShowJobResponse> JobsClient::ShowJob(const v1::ShowJobRequest& request) {
-  return state_->Call(&v1::Jobs::Stub::ShowJob, request);
+  CHORALE_ASSIGN_OR_RETURN(v1::ShowJobResponse whole,
+                           state_->Call(&v1::Jobs::Stub::ShowJob, request));
+  v1::ShowJobRequest next = request;
+  while (whole.has_more()) {
+    next.set_first_record(request.first_record() + static_cast<std::uint32_t>(whole.rounds_size()));
+    CHORALE_ASSIGN_OR_RETURN(v1::ShowJobResponse page,
+                             state_->Call(&v1::Jobs::Stub::ShowJob, next));
+    if (page.rounds_size() == 0) break;
+    whole.set_has_more(page.has_more());
+    *whole.mutable_job() = std::move(*page.mutable_job());
+    for (v1::RoundRecord& record : *page.mutable_rounds()) *whole.add_rounds() = std::move(record);
+  }
+  whole.clear_has_more();
+  return whole;
+}
+
+StatusOr<v1::ExplainJobResponse> JobsClient::ExplainJob(const v1::ExplainJobRequest& request) {
+  return state_->Call(&v1::Jobs::Stub::ExplainJob, request);
 }
 
 StatusOr<v1::CancelJobResponse> JobsClient::CancelJob(const v1::CancelJobRequest& request) {

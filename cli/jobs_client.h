@@ -25,7 +25,10 @@ class JobsClient {
   // Each waits half a minute at most.
   [[nodiscard]] StatusOr<v1::SubmitJobResponse> SubmitJob(const v1::SubmitJobRequest& request);
   [[nodiscard]] StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
+  // With all records, however many answers they take.
   [[nodiscard]] StatusOr<v1::ShowJobResponse> ShowJob(const v1::ShowJobRequest& request);
+  // One answer; has_more: ask again.
+  [[nodiscard]] StatusOr<v1::ExplainJobResponse> ExplainJob(const v1::ExplainJobRequest& request);
   [[nodiscard]] StatusOr<v1::CancelJobResponse> CancelJob(const v1::CancelJobRequest& request);
   [[nodiscard]] StatusOr<v1::ListSitesResponse> ListSites(const v1::ListSitesRequest& request);
 

@@ -20,11 +20,15 @@ void AddSiteDatasetList(CLI::App& group, Command& command);
 void AddSiteAllow(CLI::App& group, Command& command);
 void AddSiteCheck(CLI::App& group, Command& command);
 void AddSiteBudget(CLI::App& group, Command& command);
+void AddSiteBackup(CLI::App& group, Command& command);  // And restore, verify.
+void AddSiteAcceptLoss(CLI::App& group, Command& command);
 
 // chorale coordinator …: the coordinator's directory.
 void AddCoordinatorInit(CLI::App& group, Command& command);
 void AddCoordinatorEnrol(CLI::App& group, Command& command);
 void AddCoordinatorSites(CLI::App& group, Command& command);
+void AddCoordinatorBackup(CLI::App& group, Command& command);  // And restore, verify.
+void AddCoordinatorAcceptLoss(CLI::App& group, Command& command);
 
 // chorale researcher …, job …, model …: over the network, as a researcher.
 void AddResearcherEnrol(CLI::App& group, Command& command);
@@ -32,6 +36,7 @@ void AddJobSubmit(CLI::App& group, Command& command);
 void AddJobWatch(CLI::App& group, Command& command);
 void AddJobList(CLI::App& group, Command& command);
 void AddJobShow(CLI::App& group, Command& command);
+void AddJobWhy(CLI::App& group, Command& command);
 void AddJobCancel(CLI::App& group, Command& command);
 void AddModelPull(CLI::App& group, Command& command);
 

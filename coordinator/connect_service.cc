@@ -122,6 +122,9 @@ void SiteStream::Take(const v1::SiteMessage& message) {
     });
   }
   if (!has_greeted_) return Close(InvalidArgument("the first message must be a hello"));
+  if (const auto* alive = std::get_if<SiteAlive>(&*statement); alive != nullptr && alive->ledger) {
+    return Post([id = id_, head = *alive->ledger](Engine& engine) { engine.LedgerTold(id, head); });
+  }
   if (auto* refused = std::get_if<SiteTaskRefused>(&*statement)) {
     Post([id = id_, refusal = std::move(*refused)](Engine& engine) {
       engine.TaskRefused(id, refusal.task, refusal.refusal);

@@ -1,5 +1,6 @@
 #include "coordinator/coordinator.h"
 
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@
 #include "coordinator/time_codec.h"
 #include "coordinator/uploads.h"
 #include "coordinator/worker.h"
+#include "core/bytes.h"
 #include "core/crypto/random.h"
 #include "core/log.h"
 #include "core/rpc/server.h"
@@ -44,6 +46,20 @@ StatusOr<std::unique_ptr<JobStore>> OpenStore(const std::filesystem::path& state
                                               const Coordinator::Outside& outside) {
   if (outside.open_store) return outside.open_store(state);
   return SqliteJobStore::Open(state / "coordinator.db");
+}
+
+// Raises the state's epoch before anybody hears of it.
+StatusOr<StateIdentity> BeginState(const std::filesystem::path& directory, JobStore& store,
+                                   RandomSource& random, const Clock& clock) {
+  StateIdentity state;
+  CHORALE_ASSIGN_OR_RETURN(state.mark, storage::BeginEpoch(directory, random));
+  std::array<std::uint8_t, 16> instance{};
+  random.Fill(instance);
+  state.instance = ToHex(instance);
+  CHORALE_RETURN_IF_ERROR(store.RecordStart(clock.Now()));
+  CHORALE_ASSIGN_OR_RETURN(state.num_events, store.NumEvents());
+  CHORALE_ASSIGN_OR_RETURN(state.starts, store.LoadStarts());
+  return state;
 }
 
 }  // namespace
@@ -83,6 +99,8 @@ StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const v1::CoordinatorC
   CHORALE_ASSIGN_OR_RETURN(storage::DirectoryLock lock, storage::DirectoryLock::Acquire(state));
   auto parts = std::make_unique<Parts>(std::move(lock), std::move(own), outside.metrics);
   CHORALE_ASSIGN_OR_RETURN(parts->store, OpenStore(state, outside));
+  CHORALE_ASSIGN_OR_RETURN(StateIdentity begun,
+                           BeginState(state, *parts->store, parts->random, outside.clock));
   CHORALE_ASSIGN_OR_RETURN(parts->payloads, PayloadStore::Open(state / "payloads"));
   CHORALE_ASSIGN_OR_RETURN(const std::uint64_t roster_version, parts->store->RosterVersion());
   CHORALE_ASSIGN_OR_RETURN(parts->members,
@@ -108,7 +126,8 @@ StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const v1::CoordinatorC
       .limits = {.max_running_jobs = config.max_running_jobs(),
                  .max_queued_jobs = config.max_queued_jobs(),
                  .max_model_bytes = config.max_model_bytes(),
-                 .heartbeat_interval = FromProto(config.heartbeat_interval())}};
+                 .heartbeat_interval = FromProto(config.heartbeat_interval())},
+      .state = std::move(begun)};
   CHORALE_ASSIGN_OR_RETURN(parts->driver,
                            Driver::Start(engine_parts, parts->mailbox, outside.on_fatal));
   parts->callers.emplace(*parts->members, outside.clock);

@@ -14,7 +14,7 @@ constexpr Duration kRetryAfterFailedCommit = std::chrono::seconds(1);
 
 }  // namespace
 
-Engine::Engine(const EngineParts& parts) : parts_(parts) {}
+Engine::Engine(const EngineParts& parts) : parts_(parts), num_events_(parts.state.num_events) {}
 
 JobEntry* Engine::Find(const JobId& id) {
   const auto job = jobs_.find(id);
@@ -35,10 +35,12 @@ Status Engine::Recover() {
   CHORALE_ASSIGN_OR_RETURN(std::vector<KeptBlob> blobs, parts_.store.LoadBlobsOfUnfinished());
   for (KeptBlob& blob : blobs) parts_.payloads.Keep(blob.id, std::move(blob.bytes));
 
+  std::optional<Time> last_stored;  // Somebody was there until then.
   for (StoredJob& job : stored) {
     if (!job.events.empty()) {
       CHORALE_ASSIGN_OR_RETURN(const TimedEvent last, Decode(job.events.back()));
       clock_offset_ = std::max(clock_offset_, last.time - parts_.clock.Now());
+      last_stored = std::max(last_stored.value_or(last.time), last.time);
     }
     const JobId id = job.submission.id;
     CHORALE_ASSIGN_OR_RETURN(JobEntry entry, MakeEntry(std::move(job.submission), job.events));
@@ -50,11 +52,22 @@ Status Engine::Recover() {
   next_heartbeat_ = Now() + parts_.limits.heartbeat_interval;
   for (const JobId& id : order_) {
     JobEntry& entry = *jobs_.at(id);
-    if (entry.is_active) Resume(entry);
+    if (!entry.is_active) continue;
+    if (last_stored.has_value()) StageInterruption(entry, Now() - *last_stored);
+    Resume(entry);
   }
   ActivateQueued();
   UpdateGauges();
   return OkStatus();
+}
+
+// A round is not late for a coordinator that was away, or whose clock somebody set.
+void Engine::StageInterruption(JobEntry& entry, Duration by) {
+  if (by <= Duration::zero() || !entry.machine.NextDeadline().has_value()) return;
+  if (const Status stepped = Step(entry, Interrupted{by}); !stepped.ok()) {
+    log::Error("job.interruption_not_taken",
+               {{"job", entry.submission.id.value()}, {"why", MessageOf(stepped)}});
+  }
 }
 
 void Engine::Resume(JobEntry& entry) {
@@ -121,6 +134,7 @@ Status Engine::Commit() {
   }
   StatusOr<std::vector<crypto::BlobId>> released = parts_.store.Append(batch_);
   if (!released.ok()) return RollBack(released.status());
+  num_events_ += batch_.events.size();
 
   for (const Batch::Blob& blob : batch_.kept) parts_.payloads.Keep(blob.id, blob.bytes);
   for (const crypto::BlobId& id : *released) parts_.payloads.Release(id);

@@ -25,11 +25,15 @@
 #include "core/ids.h"
 #include "core/random.h"
 #include "core/status.h"
+#include "core/storage/state_mark.h"
 #include "core/time.h"
 #include "identity/identity.h"
 #include "secagg/parameters.h"
 
 namespace chorale::coordinator {
+
+// How far a site's clock may be off before people are told.
+inline constexpr Duration kTolerableSkew = std::chrono::minutes(1);
 
 struct EngineLimits {
   std::uint32_t max_running_jobs = 4;
@@ -38,6 +42,15 @@ struct EngineLimits {
   Duration heartbeat_interval = std::chrono::seconds(10);
   // Rounds that a session of secure aggregation has keys for.
   std::uint32_t rounds_of_session = secagg::kMaxRounds;
+};
+
+// What a coordinator tells sites of its state, so that they follow none that knows less than one
+// before it.
+struct StateIdentity {
+  storage::StateMark mark = {};
+  std::string instance = {};      // Of this process.
+  std::uint64_t num_events = 0;   // In the store at the start.
+  std::vector<Time> starts = {};  // Of coordinators with this store, oldest first, this included.
 };
 
 // Everything the engine uses and does not own; all must outlive it.
@@ -53,6 +66,7 @@ struct EngineParts {
   CoordinatorMetrics& metrics;
   const identity::Identity& identity;  // The coordinator's: it signs for sessions.
   EngineLimits limits;
+  StateIdentity state = {};
 };
 
 // A verified submission.
@@ -105,6 +119,8 @@ class Engine {
   void SessionOpened(SessionId id, SiteSession session);
   void SessionGreeted(SessionId id, SiteGreeting greeting);
   void SessionClosed(SessionId id);
+  // The site's ledger has grown.
+  void LedgerTold(SessionId id, const LedgerReceipt& head);
   void TaskRefused(SessionId id, const TaskId& task, const Refusal& refusal);
   // What the site sent is not fit to be counted: the round goes on without it.
   void ReportRefused(const OpenTask& task, const Refusal& refusal);
@@ -116,7 +132,11 @@ class Engine {
 
   // ---- questions, to be asked when nothing is staged: answers show what is committed
   [[nodiscard]] StatusOr<std::vector<v1::JobSummary>> List(std::uint32_t limit);
-  [[nodiscard]] StatusOr<v1::ShowJobResponse> Show(const JobId& id);
+  // Without the first so many records.
+  [[nodiscard]] StatusOr<v1::ShowJobResponse> Show(const JobId& id, std::uint32_t first_record = 0);
+  // Without the first so many entries.
+  [[nodiscard]] StatusOr<v1::ExplainJobResponse> Explain(const JobId& id,
+                                                         std::uint64_t first_entry);
   [[nodiscard]] StatusOr<JobUpdate> UpdateSince(const JobId& id, std::size_t next_round);
   [[nodiscard]] StatusOr<ModelSnapshot> FindModel(const JobId& id);
   [[nodiscard]] std::vector<v1::SiteSummary> Sites() const;
@@ -144,6 +164,7 @@ class Engine {
   // Steps the job's machine and stages the event.
   [[nodiscard]] Status Step(JobEntry& entry, const JobEvent& event);
   void Stage(JobEntry& entry, const JobAction& action);
+  void StageInterruption(JobEntry& entry, Duration by);
   void StageTimeouts(Time now);
   void StageCohorts(Time now);
   [[nodiscard]] bool StageCohort(JobEntry& entry, Time now);
@@ -212,6 +233,14 @@ class Engine {
   void TellWatchers(const std::set<JobId>& changed);
   void UpdateGauges();
 
+  // What a job that has not ended waits for just now, in words.
+  [[nodiscard]] std::vector<std::string> WaitingFor(const JobEntry& entry) const;
+  // RESOURCE_EXHAUSTED: what a round of so many sites may write does not fit on the disk.
+  [[nodiscard]] Status CheckRoom(const JobEntry& entry, std::size_t num_sites) const;
+  // What somebody should look at, in words.
+  [[nodiscard]] std::vector<std::string> ProblemsOf(const SiteId& site) const;
+  [[nodiscard]] v1::CoordinatorMessage HelloTo(const SiteId& site) const;
+  void TakeReceipt(const SiteId& site, const LedgerReceipt& head);
   void SiteIsBack(const SiteId& site, const SiteGreeting& greeting);
   void SiteIsGone(const SiteId& site);
   void EndLostSessions();
@@ -225,6 +254,10 @@ class Engine {
   std::vector<JobId> order_;  // Of submission; unfinished.
   SiteSessions sessions_;
   std::map<SiteId, StoredSite> seen_;
+  std::map<SiteId, std::pair<Time, std::string>>
+      refused_agents_;                       // The last of each: when and why.
+  std::set<SiteId> rolled_back_;             // Whose ledger is behind its receipt.
+  std::uint64_t num_events_ = 0;             // In the store.
   std::map<SiteId, std::string> instances_;  // Of the agents that were last connected.
   std::uint64_t stored_roster_version_ = 0;
   Duration

@@ -128,6 +128,7 @@ void Engine::Send(JobEntry& entry, const Dispatch& dispatch) {
   if (session == nullptr) return;  // Sent when it connects.
   v1::CoordinatorMessage message;
   *message.mutable_task() = MakeTask(entry, dispatch);
+  message.mutable_task()->set_state_version(num_events_);
   session->channel->Send(std::move(message));
 }
 

@@ -19,6 +19,7 @@ namespace chorale::coordinator {
 namespace {
 
 constexpr std::size_t kJobIdBytes = 8;
+constexpr std::uint64_t kRoomForEvents = 16ull << 20;  // Of a round, and small payloads.
 
 bool SameBody(const v1::SignedJob& a, const v1::SignedJob& b) {
   return a.spec() == b.spec() && a.certificate() == b.certificate() &&
@@ -241,11 +242,29 @@ void Engine::StageCohorts(Time now) {
   }
 }
 
+Status Engine::CheckRoom(const JobEntry& entry, std::size_t num_sites) const {
+  // Reports, those of a rule that reports twice included, then the next model and what its rule
+  // carries on. Small ones are rows of the database, which must have room anyway.
+  const std::uint64_t model = ModelBytes(entry);
+  const std::uint64_t needed = kRoomForEvents + 2 * model * (num_sites + 1);
+  const StatusOr<std::uint64_t> room = parts_.payloads.FreeBytes();
+  if (!room.ok()) return room.status();
+  if (*room >= needed) return OkStatus();
+  return ResourceExhausted("the coordinator's disk has " + std::to_string(*room >> 20) +
+                           " MiB free, and a round of " + std::to_string(num_sites) +
+                           " sites may take " + std::to_string(needed >> 20) +
+                           " MiB: make room on it");
+}
+
 // True when the job's machine took a step.
 bool Engine::StageCohort(JobEntry& entry, Time now) {
   const auto& selecting = std::get<Selecting>(entry.machine.state());
   const std::vector<Candidate> candidates = CandidatesFor(entry);
-  const Selection selection = SelectCohort(candidates, CohortRulesOf(entry), selecting.round);
+  Selection selection = SelectCohort(candidates, CohortRulesOf(entry), selecting.round);
+  if (const auto* cohort = std::get_if<Cohort>(&selection)) {
+    const Status room = CheckRoom(entry, cohort->sites.size());
+    if (!room.ok()) selection = TooFewSites{MessageOf(room)};  // Looked at again until then.
+  }
   std::optional<JobEvent> event;
   if (const auto* cohort = std::get_if<Cohort>(&selection)) {
     event = CohortSelected{cohort->sites};

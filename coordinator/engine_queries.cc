@@ -10,7 +10,7 @@ namespace chorale::coordinator {
 namespace {
 
 constexpr std::size_t kMaxUpdateBytes = 1u << 20;
-constexpr std::size_t kMaxShownBytes = 3u << 20;  // Below the clients' limit of a message.
+constexpr std::size_t kMaxShownBytes = 2u << 20;  // Below the clients' limit of a message.
 
 }  // namespace
 
@@ -27,7 +27,7 @@ StatusOr<std::vector<v1::JobSummary>> Engine::List(std::uint32_t limit) {
   return summaries;
 }
 
-StatusOr<v1::ShowJobResponse> Engine::Show(const JobId& id) {
+StatusOr<v1::ShowJobResponse> Engine::Show(const JobId& id, std::uint32_t first_record) {
   std::optional<JobEntry> finished;
   const JobEntry* entry = Find(id);
   if (entry == nullptr) {
@@ -37,11 +37,15 @@ StatusOr<v1::ShowJobResponse> Engine::Show(const JobId& id) {
   v1::ShowJobResponse response;
   *response.mutable_job() = SummaryOf(*entry);
   response.set_spec(entry->submission.envelope.spec());
-  for (const v1::RoundRecord& record : entry->machine.rounds()) *response.add_rounds() = record;
-  if (response.ByteSizeLong() > kMaxShownBytes) {
-    return ResourceExhausted("the record of job " + id.value() +
-                             " is too long for one answer: watch the job instead, which tells it "
-                             "piece by piece");
+  const std::vector<v1::RoundRecord>& records = entry->machine.rounds();
+  std::size_t bytes = response.ByteSizeLong();
+  for (std::size_t i = first_record; i < records.size(); ++i) {
+    bytes += records[i].ByteSizeLong();
+    if (bytes > kMaxShownBytes && response.rounds_size() > 0) {
+      response.set_has_more(true);
+      break;
+    }
+    *response.add_rounds() = records[i];
   }
   return response;
 }
@@ -96,7 +100,11 @@ std::vector<v1::SiteSummary> Engine::Sites() const {
       *summary.mutable_last_seen() = ToProto(seen->second.last_seen);
       summary.set_agent_version(seen->second.agent_version);
       summary.mutable_datasets()->Add(seen->second.datasets.begin(), seen->second.datasets.end());
+      if (const auto& skew = seen->second.clock_skew; skew.has_value()) {
+        *summary.mutable_clock_skew() = ToProto(*skew);
+      }
     }
+    for (std::string& problem : ProblemsOf(site)) summary.add_problems(std::move(problem));
     if (const SiteSession* session = sessions_.FindSite(site)) {
       summary.set_is_connected(true);
       *summary.mutable_last_seen() = ToProto(session->channel->last_heard());

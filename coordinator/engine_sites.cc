@@ -4,6 +4,7 @@
 #include <utility>
 #include <variant>
 
+#include "coordinator/agent_lease.h"
 #include "coordinator/engine.h"
 #include "coordinator/time_codec.h"
 #include "core/log.h"
@@ -16,7 +17,6 @@ constexpr int kMissedHeartbeats = 3;
 constexpr std::ptrdiff_t kMaxSilentSessions = 4;  // Of one site, before their hello.
 // How a site says that it has no secrets of the session: it started again (docs/reason_codes.md).
 constexpr std::string_view kSessionLostCode = "SESSION_LOST";
-constexpr Duration kTolerableSkew = std::chrono::minutes(1);
 
 }  // namespace
 
@@ -47,25 +47,64 @@ void Engine::SessionGreeted(SessionId id, SiteGreeting greeting) {
     return;
   }
   const SiteId site = session->site;
+  const SiteSession* present = sessions_.FindSite(site);
+  const Status lease =
+      CheckLease(site, seen_[site], present == nullptr ? nullptr : &*present->greeting, greeting);
+  if (!lease.ok()) {
+    log::Warning("site.refused", {{"site", site.value()}, {"why", MessageOf(lease)}});
+    refused_agents_[site] = {parts_.clock.WallNow(), MessageOf(lease)};
+    (void)sessions_.End(id, lease);
+    return;
+  }
   const SiteGreeting hello = greeting;
   sessions_.Greet(id, std::move(greeting));
   const SiteSession& current = *sessions_.FindSite(site);
-
-  v1::CoordinatorMessage message;
-  v1::CoordinatorHello& answer = *message.mutable_hello();
-  answer.set_coordinator_version(CHORALE_VERSION);
-  *answer.mutable_heartbeat_interval() = ToProto(parts_.limits.heartbeat_interval);
-  // The clock that deadlines are told by, so that the site places them rightly whatever steps the
-  // wall clock has taken.
-  *answer.mutable_clock() = ToProto(Now());
-  current.channel->Send(std::move(message));
+  current.channel->Send(HelloTo(site));
 
   log::Info("site.connected", {{"site", site.value()}, {"agent_version", hello.agent_version}});
-  if (hello.clock.has_value() &&
-      std::chrono::abs(*hello.clock - parts_.clock.WallNow()) > kTolerableSkew) {
-    log::Warning("site.clock_differs", {{"site", site.value()}});
-  }
   SiteIsBack(site, hello);
+}
+
+v1::CoordinatorMessage Engine::HelloTo(const SiteId& site) const {
+  v1::CoordinatorMessage message;
+  v1::CoordinatorHello& hello = *message.mutable_hello();
+  hello.set_coordinator_version(CHORALE_VERSION);
+  *hello.mutable_heartbeat_interval() = ToProto(parts_.limits.heartbeat_interval);
+  *hello.mutable_clock() = ToProto(Now());  // The time that deadlines are told in.
+  const StateIdentity& state = parts_.state;
+  if (!state.mark.lineage.empty()) {
+    hello.mutable_state()->set_lineage(state.mark.lineage);
+    hello.mutable_state()->set_epoch(state.mark.epoch);
+    hello.set_instance(state.instance);
+    hello.set_state_version(num_events_);
+    hello.set_accepts_loss(state.mark.accepts_loss);
+  }
+  if (const auto seen = seen_.find(site); seen != seen_.end() && seen->second.receipt.has_value()) {
+    const LedgerReceipt& receipt = *seen->second.receipt;
+    hello.mutable_ledger_receipt()->set_seq(receipt.seq);
+    hello.mutable_ledger_receipt()->set_digest(receipt.digest.data(), receipt.digest.size());
+  }
+  return message;
+}
+
+void Engine::LedgerTold(SessionId id, const LedgerReceipt& head) {
+  const SiteSession* session = sessions_.Find(id);
+  if (session == nullptr) return;
+  TakeReceipt(session->site, head);
+}
+
+void Engine::TakeReceipt(const SiteId& site, const LedgerReceipt& head) {
+  std::optional<LedgerReceipt>& receipt = seen_[site].receipt;
+  const bool is_behind = receipt.has_value() && head.seq <= receipt->seq && head != *receipt;
+  if (is_behind && rolled_back_.insert(site).second) {
+    log::Warning("site.ledger_rolled_back",
+                 {{"site", site.value()}, {"row", head.seq}, {"receipt", receipt->seq}});
+  }
+  if (is_behind) return;
+  rolled_back_.erase(site);
+  if (receipt == head) return;
+  receipt = head;
+  StageLastSeen(site);
 }
 
 void Engine::SessionClosed(SessionId id) {
@@ -73,7 +112,23 @@ void Engine::SessionClosed(SessionId id) {
 }
 
 void Engine::SiteIsBack(const SiteId& site, const SiteGreeting& greeting) {
-  seen_[site] = {parts_.clock.WallNow(), greeting.agent_version, greeting.datasets};
+  StoredSite& seen = seen_[site];
+  seen.last_seen = parts_.clock.WallNow();
+  seen.agent_version = greeting.agent_version;
+  seen.datasets = greeting.datasets;
+  seen.lineage = greeting.lineage;
+  seen.epoch = greeting.epoch;
+  seen.instance = greeting.instance;
+  seen.clock_skew.reset();
+  if (greeting.clock.has_value()) {
+    seen.clock_skew = *greeting.clock - parts_.clock.WallNow();
+    if (std::chrono::abs(*seen.clock_skew) > kTolerableSkew) {
+      log::Warning("site.clock_differs",
+                   {{"site", site.value()}, {"by", FormatDuration(*seen.clock_skew)}});
+    }
+  }
+  if (greeting.ledger.has_value()) TakeReceipt(site, *greeting.ledger);
+  if (!greeting.ledger.has_value() && seen.receipt.has_value()) rolled_back_.insert(site);
   StageLastSeen(site);
   sites_changed_ = true;
   if (std::exchange(instances_[site], greeting.instance) != greeting.instance) {

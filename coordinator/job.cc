@@ -328,6 +328,17 @@ StatusOr<Job::Transition> Job::On(const Running& state, const StepDone& event, T
   return Opened(std::move(running));
 }
 
+StatusOr<Job::Transition> Job::On(const Running& state, const Interrupted& event, Time now) const {
+  return StepRound(state, Paused{event.by}, now);
+}
+
+StatusOr<Job::Transition> Job::On(const Selecting& state, const Interrupted& event, Time) const {
+  if (event.by <= Duration::zero()) return InvalidArgument("an interruption must take its time");
+  Selecting longer = state;
+  longer.deadline += event.by;
+  return Transition{.next = longer};
+}
+
 StatusOr<Job::Transition> Job::On(const Running& state, const SessionLost& event, Time now) const {
   if (!rules_.masking.has_value()) {
     return FailedPrecondition("the job has no session of secure aggregation");

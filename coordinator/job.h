@@ -119,10 +119,14 @@ struct StepDone {
 struct SessionLost {
   std::string reason;
 };
+// No coordinator was there: what has a deadline has so much longer.
+struct Interrupted {
+  Duration by;
+};
 using JobEvent =
     std::variant<JobStarted, StartFailed, CohortSelected, NoCohort, QuorumImpossible, SiteReported,
                  SiteRefused, SiteDropped, SiteReturned, DeadlinePassed, RoundAggregated,
-                 AggregationFailed, CancelRequested, StepDone, SessionLost>;
+                 AggregationFailed, CancelRequested, StepDone, SessionLost, Interrupted>;
 
 // ---------------------------------------------------------------------------- actions
 
@@ -289,6 +293,10 @@ class Job {
   [[nodiscard]] StatusOr<Transition> On(const Running& state, const StepDone& event,
                                         Time now) const;
   [[nodiscard]] StatusOr<Transition> On(const Running& state, const SessionLost& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Running& state, const Interrupted& event,
+                                        Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(const Selecting& state, const Interrupted& event,
                                         Time now) const;
   template <typename State, typename Event>
   [[nodiscard]] StatusOr<Transition> On(const State& state, const Event& event, Time now) const;

@@ -12,6 +12,8 @@
 namespace chorale::coordinator {
 namespace {
 
+constexpr std::int64_t kMaxInterruptedUs = 4'000'000'000'000'000;  // Over a century.
+
 void Write(const JobStarted& event, v1::JobEvent& out) {
   *out.mutable_started()->mutable_initial_model() = rpc::ToProto(event.initial_model);
 }
@@ -98,6 +100,10 @@ void Write(const StepDone& event, v1::JobEvent& out) {
   for (const SiteId& site : event.sites) done.add_sites(site.value());
   done.set_wall_us(ToMicros(event.wall_time));
 }
+void Write(const Interrupted& event, v1::JobEvent& out) {
+  out.mutable_interrupted()->set_by_us(event.by.count());
+}
+
 void Write(const SessionLost& event, v1::JobEvent& out) {
   out.mutable_session_lost()->set_reason(event.reason);
 }
@@ -212,6 +218,12 @@ StatusOr<JobEvent> Read(const v1::JobEvent& event) {
       for (const std::string& site : event.step_done().sites()) done.sites.emplace_back(site);
       return done;
     }
+    case v1::JobEvent::kInterrupted:
+      if (event.interrupted().by_us() <= 0 || event.interrupted().by_us() > kMaxInterruptedUs) {
+        return DataLoss("an interruption of " + std::to_string(event.interrupted().by_us()) +
+                        " us");
+      }
+      return Interrupted{Duration(event.interrupted().by_us())};
     case v1::JobEvent::kSessionLost:
       return SessionLost{event.session_lost().reason()};
     case v1::JobEvent::EVENT_NOT_SET:

@@ -136,9 +136,25 @@ grpc::Status JobsService::ShowJob(grpc::ServerContext* context, const v1::ShowJo
   const StatusOr<Caller> caller = Researcher(*context);
   if (!caller.ok()) return rpc::ToGrpc(caller.status());
   StatusOr<v1::ShowJobResponse> shown = parts_.driver.Ask<v1::ShowJobResponse>(
-      [id = JobId(request->job_id())](Engine& engine) { return engine.Show(id); });
+      [id = JobId(request->job_id()), first = request->first_record()](Engine& engine) {
+        return engine.Show(id, first);
+      });
   if (!shown.ok()) return rpc::ToGrpc(shown.status());
   *response = *std::move(shown);
+  return grpc::Status::OK;
+}
+
+grpc::Status JobsService::ExplainJob(grpc::ServerContext* context,
+                                     const v1::ExplainJobRequest* request,
+                                     v1::ExplainJobResponse* response) {
+  const StatusOr<Caller> caller = Researcher(*context);
+  if (!caller.ok()) return rpc::ToGrpc(caller.status());
+  StatusOr<v1::ExplainJobResponse> story = parts_.driver.Ask<v1::ExplainJobResponse>(
+      [id = JobId(request->job_id()), first = request->first_entry()](Engine& engine) {
+        return engine.Explain(id, first);
+      });
+  if (!story.ok()) return rpc::ToGrpc(story.status());
+  *response = *std::move(story);
   return grpc::Status::OK;
 }
 

@@ -40,6 +40,8 @@ class JobsService final : public v1::Jobs::WithCallbackMethod_WatchJob<v1::Jobs:
                         v1::ListJobsResponse* response) override;
   grpc::Status ShowJob(grpc::ServerContext* context, const v1::ShowJobRequest* request,
                        v1::ShowJobResponse* response) override;
+  grpc::Status ExplainJob(grpc::ServerContext* context, const v1::ExplainJobRequest* request,
+                          v1::ExplainJobResponse* response) override;
   grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(
       grpc::CallbackServerContext* context, const v1::WatchJobRequest* request) override;
   grpc::Status CancelJob(grpc::ServerContext* context, const v1::CancelJobRequest* request,

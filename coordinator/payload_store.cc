@@ -104,9 +104,26 @@ StatusOr<PayloadWriter> PayloadStore::Create(std::uint64_t size_bytes) {
   return PayloadWriter(*this, std::move(writer));
 }
 
+StatusOr<storage::BlobReader> PayloadStore::FindFile(const crypto::BlobId& id) const {
+  CHORALE_ASSIGN_OR_RETURN(storage::BlobReader reader, files_.Find(id));
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto entry = entries_.find(id.digest);
+    if (entry == entries_.end() || entry->second.is_sound) return reader;
+  }
+  if (const Status sound = storage::CheckContent(reader, id); !sound.ok()) {
+    return Annotate(sound, "the coordinator's disk has spoilt a payload");
+  }
+  const std::scoped_lock lock(mutex_);
+  if (const auto entry = entries_.find(id.digest); entry != entries_.end()) {
+    entry->second.is_sound = true;
+  }
+  return reader;
+}
+
 StatusOr<PayloadReader> PayloadStore::Find(const crypto::BlobId& id) const {
   if (!IsInline(id)) {
-    CHORALE_ASSIGN_OR_RETURN(storage::BlobReader reader, files_.Find(id));
+    CHORALE_ASSIGN_OR_RETURN(storage::BlobReader reader, FindFile(id));
     return PayloadReader(std::move(reader));
   }
   const std::scoped_lock lock(mutex_);
@@ -178,6 +195,7 @@ HeldPayload PayloadStore::Hold(const crypto::BlobId& id, std::shared_ptr<const B
   const std::scoped_lock lock(mutex_);
   Entry& entry = entries_[id.digest];
   entry.size_bytes = id.size_bytes;
+  entry.is_sound = true;
   if (bytes != nullptr) entry.bytes = std::move(bytes);
   ++entry.num_holders;
   return held;

@@ -97,7 +97,8 @@ class PayloadStore {
       const std::filesystem::path& directory);
 
   [[nodiscard]] StatusOr<PayloadWriter> Create(std::uint64_t size_bytes);
-  // NOT_FOUND when it is not kept or held.
+  // NOT_FOUND when it is not kept or held. DATA_LOSS: a file is damaged; one that an earlier
+  // process wrote is read from end to end once, which takes its time.
   [[nodiscard]] StatusOr<PayloadReader> Find(const crypto::BlobId& id) const;
 
   // Holds what is kept or held already, so that it stays for this holder too. NOT_FOUND.
@@ -122,10 +123,13 @@ class PayloadStore {
     std::shared_ptr<const Bytes> bytes;
     int num_holders = 0;
     bool is_kept = false;
+    bool is_sound = false;  // Written by this process, or checked by it.
   };
 
   PayloadStore(std::filesystem::path directory, storage::BlobStore files)
       : directory_(std::move(directory)), files_(std::move(files)) {}
+  // A file, checked against its digest unless that was done before.
+  [[nodiscard]] StatusOr<storage::BlobReader> FindFile(const crypto::BlobId& id) const;
   HeldPayload Hold(const crypto::BlobId& id, std::shared_ptr<const Bytes> bytes);
   void EndHold(const crypto::BlobId& id);
   void RemoveIfUnused(const crypto::BlobId& id);  // REQUIRES: mutex_ held.
@@ -133,7 +137,7 @@ class PayloadStore {
   const std::filesystem::path directory_;
   mutable std::mutex
       mutex_;  // Guards entries_, and files from removal while somebody begins to hold them.
-  std::map<crypto::Digest, Entry> entries_;
+  mutable std::map<crypto::Digest, Entry> entries_;
   storage::BlobStore files_;
 };
 

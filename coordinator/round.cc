@@ -82,6 +82,11 @@ StatusOr<Round> Round::Create(RoundKey key, const std::vector<SiteId>& cohort, R
   return Round(key, rules, now, std::move(collecting));
 }
 
+Time Round::report_deadline() const {
+  const auto* collecting = std::get_if<Collecting>(&state_);
+  return collecting != nullptr ? collecting->report_deadline : started_at_ + rules_.deadline;
+}
+
 StatusOr<std::vector<RoundAction>> Round::Step(const RoundEvent& event, Time now) {
   CHORALE_ASSIGN_OR_RETURN(
       Transition transition,
@@ -155,6 +160,15 @@ StatusOr<Round::Transition> Round::On(Collecting state, const DeadlineReached&, 
                               " has not come");
   }
   return CloseIfDone(std::move(state), now);
+}
+
+StatusOr<Round::Transition> Round::On(Collecting state, const Paused& event, Time) const {
+  if (event.by <= Duration::zero()) return InvalidArgument("a pause must take its time");
+  state.report_deadline += event.by;
+  for (auto& [site, status] : state.sites) {
+    if (auto* dropped = std::get_if<Dropped>(&status)) dropped->waited_for_until += event.by;
+  }
+  return Transition{.next = std::move(state), .actions = {}};
 }
 
 StatusOr<Round::Transition> Round::On(Aggregating state, const ReportReceived& event, Time) const {

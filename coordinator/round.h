@@ -71,12 +71,15 @@ struct ConnectionBack {
   SiteId site;
 };
 struct DeadlineReached {};  // NextDeadline() has come.
-struct SumReady {};         // The aggregate is durable.
+struct Paused {  // Nobody was there to take reports: what is waited for has as much longer.
+  Duration by;
+};
+struct SumReady {};  // The aggregate is durable.
 struct SumFailed {
   std::string reason;
 };
 using RoundEvent = std::variant<ReportReceived, TaskRefusal, ConnectionLost, ConnectionBack,
-                                DeadlineReached, SumReady, SumFailed>;
+                                DeadlineReached, Paused, SumReady, SumFailed>;
 
 // ---------------------------------------------------------------------------- actions
 
@@ -161,7 +164,7 @@ class Round {
   [[nodiscard]] const RoundKey& key() const { return key_; }
   [[nodiscard]] const RoundState& state() const { return state_; }
   [[nodiscard]] const SiteStatuses& sites() const;
-  [[nodiscard]] Time report_deadline() const { return started_at_ + rules_.deadline; }
+  [[nodiscard]] Time report_deadline() const;
   [[nodiscard]] Time started_at() const { return started_at_; }
   // Who reported, by site id.
   [[nodiscard]] std::map<SiteId, Report> Contributors() const;
@@ -184,6 +187,7 @@ class Round {
                                         Time now) const;
   [[nodiscard]] StatusOr<Transition> On(Collecting state, const DeadlineReached& event,
                                         Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(Collecting state, const Paused& event, Time now) const;
   [[nodiscard]] StatusOr<Transition> On(Aggregating state, const ReportReceived& event,
                                         Time now) const;
   [[nodiscard]] StatusOr<Transition> On(Aggregating state, const SumReady& event, Time now) const;

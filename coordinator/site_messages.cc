@@ -11,6 +11,7 @@
 #include "coordinator/metric_sums.h"
 #include "core/parameters.h"
 #include "core/rpc/chunks.h"
+#include "core/storage/state_mark.h"
 #include "data/preparation.h"
 
 namespace chorale::coordinator {
@@ -25,6 +26,7 @@ constexpr std::size_t kMaxCodeChars = 64;
 constexpr std::size_t kMaxMessageChars = 512;
 constexpr std::size_t kMaxMaskedInputBytes = 1024;
 constexpr std::uint64_t kMaxExamples = 1'000'000'000'000;
+constexpr std::uint64_t kMaxNumber = 1ull << 62;  // Of what counts up by one.
 constexpr std::int64_t kMicrosPerSecond = 1'000'000;
 constexpr std::int64_t kMaxSeconds = 253'402'300'799;  // The end of the year 9999.
 
@@ -40,6 +42,23 @@ Status CheckPrintable(std::string_view field, const std::string& text, std::size
   CHORALE_RETURN_IF_ERROR(CheckLength(field, text.size(), most));
   if (std::all_of(text.begin(), text.end(), IsPrintable)) return OkStatus();
   return InvalidArgument(std::string(field) + " must be printable ASCII");
+}
+
+StatusOr<LedgerReceipt> Read(const v1::LedgerHead& head) {
+  const StatusOr<crypto::Digest> digest = crypto::DigestFromBytes(AsBytes(head.digest()));
+  if (!digest.ok()) return InvalidArgument("ledger.digest must have 32 bytes");
+  if (head.seq() == 0 || head.seq() > kMaxNumber) {
+    return InvalidArgument("ledger.seq must be in [1, 2^62], got " + std::to_string(head.seq()));
+  }
+  return LedgerReceipt{head.seq(), *digest};
+}
+
+StatusOr<SiteStatement> Read(const v1::Heartbeat& heartbeat) {
+  SiteAlive alive;
+  if (heartbeat.has_ledger()) {
+    CHORALE_ASSIGN_OR_RETURN(alive.ledger, Read(heartbeat.ledger()));
+  }
+  return alive;
 }
 
 StatusOr<SiteStatement> Read(const v1::SiteHello& hello) {
@@ -70,6 +89,20 @@ StatusOr<SiteStatement> Read(const v1::SiteHello& hello) {
   }
   if (hello.has_clock() && hello.clock().seconds() >= 0 && hello.clock().seconds() <= kMaxSeconds) {
     greeting.clock = Time(Duration(hello.clock().seconds() * kMicrosPerSecond));
+  }
+  if (hello.has_state()) {
+    if (!storage::IsLineage(hello.state().lineage())) {
+      return InvalidArgument("hello.state.lineage must be 32 hexadecimal digits");
+    }
+    if (hello.state().epoch() == 0 || hello.state().epoch() > kMaxNumber) {
+      return InvalidArgument("hello.state.epoch must be in [1, 2^62], got " +
+                             std::to_string(hello.state().epoch()));
+    }
+    greeting.lineage = hello.state().lineage();
+    greeting.epoch = hello.state().epoch();
+  }
+  if (hello.has_ledger()) {
+    CHORALE_ASSIGN_OR_RETURN(greeting.ledger, Read(hello.ledger()));
   }
   return greeting;
 }
@@ -131,7 +164,7 @@ StatusOr<SiteStatement> Decode(const v1::SiteMessage& message) {
     case v1::SiteMessage::kHello:
       return Read(message.hello());
     case v1::SiteMessage::kHeartbeat:
-      return SiteAlive{};
+      return Read(message.heartbeat());
     case v1::SiteMessage::kAccepted:
       CHORALE_RETURN_IF_ERROR(
           CheckLength("accepted.task_id", message.accepted().task_id().size(), kMaxTaskIdChars));

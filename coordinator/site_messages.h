@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <variant>
 
 #include "chorale/v1/federation.pb.h"
@@ -12,7 +13,9 @@
 // What sites send, checked: bounds first, then types. Every message comes from outside.
 namespace chorale::coordinator {
 
-struct SiteAlive {};  // A heartbeat, or something else that needs no answer.
+struct SiteAlive {                           // A heartbeat, or something else that needs no answer.
+  std::optional<LedgerReceipt> ledger = {};  // Where it has changed.
+};
 struct SiteTaskRefused {
   TaskId task;
   Refusal refusal;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "coordinator/site_channel.h"
+#include "coordinator/store.h"
 #include "core/crypto/certificate.h"
 #include "core/ids.h"
 #include "core/time.h"
@@ -22,7 +23,10 @@ struct SiteGreeting {
   std::vector<std::string> datasets = {};
   std::vector<TaskId> active_tasks = {};
   std::optional<Time> clock = {};
-  std::string instance = {};  // Empty: an agent that does not tell.
+  std::string instance = {};                 // Empty: an agent that does not tell.
+  std::string lineage = {};                  // Of its state directory. Empty: likewise.
+  std::uint64_t epoch = 0;                   // Starts from that directory.
+  std::optional<LedgerReceipt> ledger = {};  // Unset: no row.
 };
 
 struct SiteSession {

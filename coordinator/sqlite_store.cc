@@ -56,6 +56,16 @@ StatusOr<StoredSubmission> SubmissionAt(const Statement& row) {
   return submission;
 }
 
+// SQLite does not notice a flipped bit within a value.
+Bytes ChecksumOf(const JobId& job, ByteSpan event) {
+  constexpr std::size_t kChecksumBytes = 8;
+  crypto::Sha256Hasher hasher;
+  hasher.Update(AsBytes(job.value()));
+  hasher.Update(ByteSpan(event));
+  const crypto::Digest digest = std::move(hasher).Finish();
+  return {digest.begin(), digest.begin() + kChecksumBytes};
+}
+
 // Runs a query and hands each row to `take`, which returns a Status.
 template <typename Take>
 Status ForEachRow(Statement& query, Take take) {
@@ -89,7 +99,7 @@ struct SqliteJobStore::State {
     CHORALE_RETURN_IF_ERROR(prepare(
         insert_event,
         "INSERT INTO events SELECT ?1, 1 + coalesce((SELECT max(sequence) FROM events WHERE "
-        "job = ?1), 0), ?2"));
+        "job = ?1), 0), ?2, ?3"));
     CHORALE_RETURN_IF_ERROR(prepare(
         insert_blob, "INSERT INTO blobs VALUES (?1, ?2, ?3) ON CONFLICT (digest) DO NOTHING"));
     return prepare(insert_name, "INSERT INTO blob_names VALUES (?1, ?2, ?3)");
@@ -111,7 +121,10 @@ struct SqliteJobStore::State {
 
   Status Insert(const Batch::Event& event) {
     const std::string bytes = event.event.SerializeAsString();
-    return insert_event->Bind(1, event.job.value()).Bind(2, AsBytes(bytes)).Run();
+    return insert_event->Bind(1, event.job.value())
+        .Bind(2, AsBytes(bytes))
+        .Bind(3, ChecksumOf(event.job, AsBytes(bytes)))
+        .Run();
   }
 
   Status Insert(const Batch::Blob& blob) {
@@ -170,13 +183,23 @@ struct SqliteJobStore::State {
   Status Write(const SiteId& id, const StoredSite& site) {
     CHORALE_ASSIGN_OR_RETURN(
         Statement upsert,
-        database.Prepare("INSERT INTO sites VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET "
-                         "last_seen_us = ?2, agent_version = ?3, datasets = ?4"));
-    return upsert.Bind(1, id.value())
+        database.Prepare("INSERT INTO sites VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON "
+                         "CONFLICT (id) DO UPDATE SET last_seen_us = ?2, agent_version = ?3, "
+                         "datasets = ?4, lineage = ?5, epoch = ?6, instance = ?7, ledger_seq = ?8, "
+                         "ledger_digest = ?9, clock_skew_us = ?10"));
+    upsert.Bind(1, id.value())
         .Bind(2, ToMicros(site.last_seen))
         .Bind(3, site.agent_version)
         .Bind(4, JoinNames(site.datasets))
-        .Run();
+        .Bind(5, site.lineage)
+        .Bind(6, static_cast<std::int64_t>(site.epoch))
+        .Bind(7, site.instance);
+    if (site.receipt.has_value()) {
+      upsert.Bind(8, static_cast<std::int64_t>(site.receipt->seq))
+          .Bind(9, ByteSpan(site.receipt->digest));
+    }
+    if (site.clock_skew.has_value()) upsert.Bind(10, site.clock_skew->count());
+    return upsert.Run();
   }
 
   Status WriteFact(std::string_view name, std::uint64_t value) {
@@ -190,13 +213,18 @@ struct SqliteJobStore::State {
   StatusOr<std::vector<v1::JobEvent>> LoadEvents(const JobId& job) {
     CHORALE_ASSIGN_OR_RETURN(
         Statement query,
-        database.Prepare("SELECT event FROM events WHERE job = ?1 ORDER BY sequence"));
+        database.Prepare(
+            "SELECT event, sequence, checksum FROM events WHERE job = ?1 ORDER BY sequence"));
     query.Bind(1, job.value());
     std::vector<v1::JobEvent> events;
     CHORALE_RETURN_IF_ERROR(ForEachRow(query, [&](const Statement& row) {
       const Bytes bytes = row.Blob(0);
-      if (!events.emplace_back().ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-        return DataLoss("a stored event of job " + job.value() + " is damaged");
+      const bool is_next = row.Int(1) == static_cast<std::int64_t>(events.size()) + 1;
+      const bool is_sound = row.IsNull(2) || row.Blob(2) == ChecksumOf(job, bytes);
+      if (!is_next || !is_sound ||
+          !events.emplace_back().ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+        return DataLoss("stored event " + std::to_string(row.Int(1)) + " of job " + job.value() +
+                        " is damaged: restore the state directory from a backup");
       }
       return OkStatus();
     }));
@@ -326,7 +354,11 @@ StatusOr<std::vector<KeptBlob>> SqliteJobStore::LoadBlobsOfUnfinished() {
   std::vector<KeptBlob> blobs;
   CHORALE_RETURN_IF_ERROR(ForEachRow(query, [&](const Statement& row) -> Status {
     CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId id, BlobIdAt(row, 0, 1));
-    blobs.push_back({id, row.IsNull(2) ? nullptr : std::make_shared<const Bytes>(row.Blob(2))});
+    auto content = row.IsNull(2) ? nullptr : std::make_shared<const Bytes>(row.Blob(2));
+    if (content != nullptr && crypto::IdentifyBlob(*content) != id) {
+      return DataLoss("a stored payload is damaged: restore the state directory from a backup");
+    }
+    blobs.push_back({id, std::move(content)});
     return OkStatus();
   }));
   return blobs;
@@ -347,10 +379,22 @@ StatusOr<Bytes> SqliteJobStore::LoadBlob(const crypto::BlobId& id) {
 StatusOr<std::map<SiteId, StoredSite>> SqliteJobStore::LoadSites() {
   CHORALE_ASSIGN_OR_RETURN(
       Statement query,
-      state_->database.Prepare("SELECT id, last_seen_us, agent_version, datasets FROM sites"));
+      state_->database.Prepare("SELECT id, last_seen_us, agent_version, datasets, lineage, epoch, "
+                               "instance, ledger_seq, ledger_digest, clock_skew_us FROM sites"));
   std::map<SiteId, StoredSite> sites;
-  CHORALE_RETURN_IF_ERROR(ForEachRow(query, [&](const Statement& row) {
-    sites[SiteId(row.Text(0))] = {FromMicros(row.Int(1)), row.Text(2), SplitNames(row.Text(3))};
+  CHORALE_RETURN_IF_ERROR(ForEachRow(query, [&](const Statement& row) -> Status {
+    StoredSite site{.last_seen = FromMicros(row.Int(1)),
+                    .agent_version = row.Text(2),
+                    .datasets = SplitNames(row.Text(3)),
+                    .lineage = row.Text(4),
+                    .epoch = static_cast<std::uint64_t>(row.Int(5)),
+                    .instance = row.Text(6)};
+    if (!row.IsNull(7)) {
+      CHORALE_ASSIGN_OR_RETURN(const crypto::Digest digest, crypto::DigestFromBytes(row.Blob(8)));
+      site.receipt = LedgerReceipt{static_cast<std::uint64_t>(row.Int(7)), digest};
+    }
+    if (!row.IsNull(9)) site.clock_skew = Duration(row.Int(9));
+    sites.emplace(row.Text(0), std::move(site));
     return OkStatus();
   }));
   return sites;
@@ -360,6 +404,39 @@ StatusOr<std::uint64_t> SqliteJobStore::RosterVersion() {
   CHORALE_ASSIGN_OR_RETURN(Statement query,
                            state_->database.Prepare("SELECT value FROM facts WHERE name = ?1"));
   query.Bind(1, kRosterVersion);
+  CHORALE_ASSIGN_OR_RETURN(const bool has_row, query.Step());
+  return has_row ? static_cast<std::uint64_t>(query.Int(0)) : 0;
+}
+
+Status SqliteJobStore::RecordStart(Time when) {
+  CHORALE_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(state_->database));
+  {
+    CHORALE_ASSIGN_OR_RETURN(Statement insert,
+                             state_->database.Prepare("INSERT INTO starts (time_us) VALUES (?1)"));
+    CHORALE_RETURN_IF_ERROR(insert.Bind(1, ToMicros(when)).Run());
+    CHORALE_ASSIGN_OR_RETURN(
+        Statement trim,
+        state_->database.Prepare(
+            "DELETE FROM starts WHERE sequence <= (SELECT max(sequence) FROM starts) - ?1"));
+    CHORALE_RETURN_IF_ERROR(trim.Bind(1, static_cast<std::int64_t>(kMostStarts)).Run());
+  }
+  return transaction.Commit();
+}
+
+StatusOr<std::vector<Time>> SqliteJobStore::LoadStarts() {
+  CHORALE_ASSIGN_OR_RETURN(
+      Statement query, state_->database.Prepare("SELECT time_us FROM starts ORDER BY sequence"));
+  std::vector<Time> starts;
+  CHORALE_RETURN_IF_ERROR(ForEachRow(query, [&](const Statement& row) {
+    starts.push_back(FromMicros(row.Int(0)));
+    return OkStatus();
+  }));
+  return starts;
+}
+
+StatusOr<std::uint64_t> SqliteJobStore::NumEvents() {
+  CHORALE_ASSIGN_OR_RETURN(Statement query,
+                           state_->database.Prepare("SELECT count(*) FROM events"));
   CHORALE_ASSIGN_OR_RETURN(const bool has_row, query.Step());
   return has_row ? static_cast<std::uint64_t>(query.Int(0)) : 0;
 }

@@ -26,6 +26,9 @@ class SqliteJobStore final : public JobStore {
   StatusOr<Bytes> LoadBlob(const crypto::BlobId& id) override;
   StatusOr<std::map<SiteId, StoredSite>> LoadSites() override;
   StatusOr<std::uint64_t> RosterVersion() override;
+  Status RecordStart(Time when) override;
+  StatusOr<std::vector<Time>> LoadStarts() override;
+  StatusOr<std::uint64_t> NumEvents() override;
 
  private:
   struct State;

@@ -32,10 +32,24 @@ struct StoredJob {
   std::vector<v1::JobEvent> events;  // In order.
 };
 
+// The newest row of a site's privacy ledger that it ever told: coordinators keep it so that a site
+// learns when its ledger was put back to before it.
+struct LedgerReceipt {
+  std::uint64_t seq = 0;
+  crypto::Digest digest{};
+  friend bool operator==(const LedgerReceipt&, const LedgerReceipt&) = default;
+};
+
 struct StoredSite {
   Time last_seen;
   std::string agent_version;
   std::vector<std::string> datasets;
+  // Of the agent that was accepted last: agent_lease.h. Empty: it did not tell.
+  std::string lineage = {};
+  std::uint64_t epoch = 0;
+  std::string instance = {};
+  std::optional<LedgerReceipt> receipt = {};
+  std::optional<Duration> clock_skew = {};  // Its clock minus ours, when it last connected.
 };
 
 // What one transaction writes. Order within: submissions, events, blobs kept, blobs dropped, the
@@ -108,6 +122,14 @@ class JobStore {
   [[nodiscard]] virtual StatusOr<std::map<SiteId, StoredSite>> LoadSites() = 0;
   // The highest roster version ever taken; 0 at first.
   [[nodiscard]] virtual StatusOr<std::uint64_t> RosterVersion() = 0;
+
+  // A coordinator begins with this store.
+  [[nodiscard]] virtual Status RecordStart(Time when) = 0;
+  // Oldest first, of the last kMostStarts.
+  static constexpr int kMostStarts = 1000;
+  [[nodiscard]] virtual StatusOr<std::vector<Time>> LoadStarts() = 0;
+  // Of all jobs.
+  [[nodiscard]] virtual StatusOr<std::uint64_t> NumEvents() = 0;
 };
 
 }  // namespace chorale::coordinator

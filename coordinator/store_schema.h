@@ -48,6 +48,19 @@ inline constexpr std::array kMigrations = {storage::Migration{R"sql(
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
   ) WITHOUT ROWID;
+)sql"},
+                                           storage::Migration{R"sql(
+  ALTER TABLE sites ADD COLUMN lineage TEXT NOT NULL DEFAULT '';
+  ALTER TABLE sites ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE sites ADD COLUMN instance TEXT NOT NULL DEFAULT '';
+  ALTER TABLE sites ADD COLUMN ledger_seq INTEGER;     -- NULL: none was told.
+  ALTER TABLE sites ADD COLUMN ledger_digest BLOB;
+  ALTER TABLE sites ADD COLUMN clock_skew_us INTEGER;  -- NULL: not told.
+  ALTER TABLE events ADD COLUMN checksum BLOB;         -- NULL: of an earlier version.
+  CREATE TABLE starts (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    time_us INTEGER NOT NULL
+  );
 )sql"}};
 
 }  // namespace chorale::coordinator

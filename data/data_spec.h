@@ -39,7 +39,7 @@ enum class TargetKind {
 // feature with a range.
 [[nodiscard]] Moments MomentsOf(const v1::ValueRange& range);
 
-// INVALID_ARGUMENT as a config::FieldError below `field` ("data"): the bounds of jobs.proto; a
+// INVALID_ARGUMENT as a config::FieldError below `field` ("data"): the bounds of job_spec.proto; a
 // column named twice, or one that is feature and target at once; levels, positive values or classes
 // that are the same value ("1" and "1.0"); no kind of target or two; a missing indicator without
 // impute; a median without federated standardisation.

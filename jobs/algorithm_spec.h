@@ -7,11 +7,11 @@
 // config::FieldErrors.
 namespace chorale::jobs {
 
-// INVALID_ARGUMENT: no rule, a bound of jobs.proto broken, or rounds that the rule cannot have.
+// INVALID_ARGUMENT: no rule, a bound of job_spec.proto broken, or rounds that the rule cannot have.
 [[nodiscard]] Status ValidateAggregation(const v1::AggregationSpec& aggregation,
                                          const v1::RoundsSpec& rounds);
 
-// INVALID_ARGUMENT: a bound of jobs.proto broken, or rounds that newton cannot have.
+// INVALID_ARGUMENT: a bound of job_spec.proto broken, or rounds that newton cannot have.
 [[nodiscard]] Status ValidateNewton(const v1::NewtonSpec& newton, const v1::RoundsSpec& rounds);
 
 // How updates are weighted in the mean that the rule takes; uniform for rules that take none.

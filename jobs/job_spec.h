@@ -33,8 +33,8 @@ inline constexpr std::uint64_t kMaxPreparationBytes = 64u << 20;
 // something to standardise.
 [[nodiscard]] bool NeedsPreparation(const v1::JobSpec& spec);
 
-// The same with every default of jobs.proto filled in, but for multi_krum.selected, which depends
-// on the reports of a round.
+// The same with every default of job_spec.proto filled in, but for multi_krum.selected, which
+// depends on the reports of a round.
 [[nodiscard]] v1::AggregationSpec WithDefaults(v1::AggregationSpec aggregation);
 [[nodiscard]] v1::NewtonSpec WithDefaults(v1::NewtonSpec newton);
 

@@ -23,8 +23,8 @@ namespace chorale::jobs {
 // Unless the job says secure_aggregation.none.
 [[nodiscard]] bool IsMasked(const v1::JobSpec& spec);
 
-// INVALID_ARGUMENT as a config::FieldError: a bound of jobs.proto broken, or a rule that looks at
-// single updates, with what to do.
+// INVALID_ARGUMENT as a config::FieldError: a bound of job_spec.proto broken, or a rule that looks
+// at single updates, with what to do.
 [[nodiscard]] Status ValidateMasking(const v1::JobSpec& spec);
 
 // Of the numbers of an update: 32 or 64.

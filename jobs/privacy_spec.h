@@ -19,9 +19,9 @@ namespace chorale::jobs {
 
 [[nodiscard]] bool IsPrivate(const v1::JobSpec& spec);
 
-// INVALID_ARGUMENT as a config::FieldError: a bound of jobs.proto broken, or another part of the
-// job that would tell of rows without noise. `plan` is that of the job's model. A noise multiplier
-// may be missing.
+// INVALID_ARGUMENT as a config::FieldError: a bound of job_spec.proto broken, or another part of
+// the job that would tell of rows without noise. `plan` is that of the job's model. A noise
+// multiplier may be missing.
 [[nodiscard]] Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan);
 
 // Noisy sums over one site's patients in one round. REQUIRES of all below: a private job that

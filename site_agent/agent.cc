@@ -10,6 +10,7 @@
 #include "core/crypto/random.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/storage/state_mark.h"
 #include "site_agent/agent_metrics.h"
 #include "site_agent/driver.h"
 #include "site_agent/federation_client.h"
@@ -63,7 +64,7 @@ struct Agent::State {
                   .policy = GroupPolicyOf(parts.config.policy().secure_aggregation()),
                   .state_directory = parts.config.state_directory(),
                   .promises = stores.promises}),
-        accounts(*stores.ledger),
+        accounts(*stores.ledger, parts.config.state_directory()),
         work({.config = parts.config,
               .config_directory = parts.config_directory,
               .root = parts.identity.root(),
@@ -96,6 +97,8 @@ StatusOr<AgentStores> AgentStores::Open(const v1::SiteConfig& config) {
   if (!lock.ok()) {
     return Annotate(lock.status(), "another site agent uses state_directory " + directory.string());
   }
+  crypto::SecureRandom random;
+  CHORALE_ASSIGN_OR_RETURN(storage::StateMark mark, storage::BeginEpoch(directory, random));
   CHORALE_ASSIGN_OR_RETURN(std::unique_ptr<Journal> journal, Journal::Open(directory));
   CHORALE_ASSIGN_OR_RETURN(Promises promises, Promises::Open(directory));
   auto clock = std::make_unique<const SystemClock>();
@@ -104,6 +107,7 @@ StatusOr<AgentStores> AgentStores::Open(const v1::SiteConfig& config) {
       privacy::Ledger::Open(privacy::LedgerFilesIn(directory, config.identity_directory()),
                             *clock));
   return AgentStores{.lock = *std::move(lock),
+                     .mark = std::move(mark),
                      .clock = std::move(clock),
                      .journal = std::move(journal),
                      .promises = std::move(promises),
@@ -131,7 +135,9 @@ StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentParts parts, AgentStores sto
                                                        .clock = *state->stores.clock,
                                                        .random = state->random,
                                                        .datasets = DatasetIds(state->parts.config),
-                                                       .instance = DrawInstance(state->random)}));
+                                                       .instance = DrawInstance(state->random),
+                                                       .state = state->stores.mark,
+                                                       .accounts = &state->accounts}));
   if (!state->parts.config.metrics_listen().empty()) {
     CHORALE_RETURN_IF_ERROR(state->registry.Serve(state->parts.config.metrics_listen()));
   }

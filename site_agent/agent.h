@@ -6,6 +6,7 @@
 #include "chorale/v1/config.pb.h"
 #include "core/status.h"
 #include "core/storage/file.h"
+#include "core/storage/state_mark.h"
 #include "core/time.h"
 #include "identity/identity.h"
 #include "privacy/ledger/ledger.h"
@@ -29,6 +30,7 @@ struct AgentParts {
 // What the agent keeps on disk, and that nobody else uses meanwhile.
 struct AgentStores {
   storage::DirectoryLock lock;
+  storage::StateMark mark;
   std::unique_ptr<const Clock> clock;  // The agent's, and the ledger's.
   std::unique_ptr<Journal> journal;
   Promises promises;

@@ -28,10 +28,16 @@ class Driver::Performer {
   void operator()(const site_agent::HangUp&) { driver_.parts_.link.HangUp(); }
 
   void operator()(const SendHello& action) {
-    driver_.Send(
-        HelloRelease{driver_.parts_.datasets, action.active_tasks, driver_.parts_.instance});
+    driver_.told_head_.reset();
+    driver_.Send(HelloRelease{.datasets = driver_.parts_.datasets,
+                              .active_tasks = action.active_tasks,
+                              .instance = driver_.parts_.instance,
+                              .state = driver_.parts_.state,
+                              .ledger = driver_.HeadToTell()});
   }
-  void operator()(const SendHeartbeat&) { driver_.Send(HeartbeatRelease{}); }
+  void operator()(const SendHeartbeat&) {
+    driver_.Send(HeartbeatRelease{.ledger = driver_.HeadToTell()});
+  }
   void operator()(const SendAccepted& action) { driver_.Send(AcceptedRelease{action.task_id}); }
   void operator()(const SendRefused& action) {
     driver_.Send(RefusedRelease{action.task_id, action.refusal});
@@ -53,6 +59,15 @@ class Driver::Performer {
     if (!action.refusal.has_value()) return;
     driver_.parts_.metrics.tasks_refused.Increment();
     log::Info("task.refused", {{"task", action.task->task_id()}, {"code", verdict}});
+  }
+
+  void operator()(const RecordCoordinator& action) {
+    const Status recorded = driver_.parts_.journal.RecordCoordinators(action.known);
+    if (!recorded.ok()) log::Error("journal.failed", {{"reason", MessageOf(recorded)}});
+  }
+
+  void operator()(const TakeReceipt& action) {
+    if (driver_.parts_.accounts != nullptr) driver_.parts_.accounts->TakeReceipt(action.receipt);
   }
 
   void operator()(const StartWork& action) {
@@ -110,13 +125,14 @@ class Driver::Performer {
 
 StatusOr<std::unique_ptr<Driver>> Driver::Create(SessionOptions options, DriverParts parts) {
   CHORALE_ASSIGN_OR_RETURN(const std::vector<TaskId> pending, parts.journal.PendingReports());
-  return std::unique_ptr<Driver>(new Driver(options, std::move(parts), pending));
+  CHORALE_ASSIGN_OR_RETURN(KnownCoordinators known, parts.journal.LoadCoordinators());
+  return std::unique_ptr<Driver>(new Driver(options, std::move(parts), pending, std::move(known)));
 }
 
 Driver::Driver(SessionOptions options, DriverParts parts,
-               const std::vector<TaskId>& unsettled_reports)
+               const std::vector<TaskId>& unsettled_reports, KnownCoordinators known)
     : parts_(std::move(parts)),
-      session_(options, unsettled_reports, parts_.clock.Now()),
+      session_(options, unsettled_reports, parts_.clock.Now(), std::move(known)),
       dial_backoff_(kFirstPause, kLongestPause, parts_.random),
       report_backoff_(kFirstPause, kLongestPause, parts_.random) {}
 
@@ -211,6 +227,20 @@ void Driver::Apply(const Event& event) {
   }
   Performer performer(*this, now);
   for (const Action& action : *actions) std::visit(performer, action);
+  // What a report was charged is told at once, so that a ledger put back to before it is
+  // recognised.
+  if (std::holds_alternative<WorkReported>(event) &&
+      std::holds_alternative<Connected>(session_.state().link)) {
+    if (const auto head = HeadToTell()) Send(HeartbeatRelease{.ledger = head});
+  }
+}
+
+std::optional<privacy::LedgerHead> Driver::HeadToTell() {
+  if (parts_.accounts == nullptr) return std::nullopt;
+  const privacy::LedgerHead head = parts_.accounts->Head();
+  if (head.seq == 0 || told_head_ == head) return std::nullopt;
+  told_head_ = head;
+  return head;
 }
 
 void Driver::Send(const ControlRelease& release) {

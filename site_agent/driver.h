@@ -10,11 +10,13 @@
 #include "core/random.h"
 #include "core/rpc/channel.h"
 #include "core/status.h"
+#include "core/storage/state_mark.h"
 #include "core/time.h"
 #include "site_agent/agent_metrics.h"
 #include "site_agent/journal.h"
 #include "site_agent/link.h"
 #include "site_agent/mailbox.h"
+#include "site_agent/privacy_accounts.h"
 #include "site_agent/release_guard.h"
 #include "site_agent/session.h"
 #include "site_agent/work.h"
@@ -29,9 +31,11 @@ struct DriverParts {
   Work& work;
   AgentMetrics& metrics;
   const Clock& clock;
-  RandomSource& random;               // For pauses between attempts.
-  std::vector<std::string> datasets;  // Told in the hello.
-  std::string instance = {};          // Likewise.
+  RandomSource& random;                 // For pauses between attempts.
+  std::vector<std::string> datasets;    // Told in the hello.
+  std::string instance = {};            // Likewise.
+  storage::StateMark state = {};        // Likewise.
+  PrivacyAccounts* accounts = nullptr;  // None: nothing is told of a ledger.
 };
 
 // Gives the session its clock, threads and I/O. Three threads: the session's, on which every event
@@ -81,7 +85,8 @@ class Driver final : public LinkObserver {
   using Inbound = std::variant<Event, v1::CoordinatorMessage, Lost, Answer>;
   class Performer;
 
-  Driver(SessionOptions options, DriverParts parts, const std::vector<TaskId>& unsettled_reports);
+  Driver(SessionOptions options, DriverParts parts, const std::vector<TaskId>& unsettled_reports,
+         KnownCoordinators known);
   void RunSession();
   void RunWorker();
   void RunReporter();
@@ -97,6 +102,8 @@ class Driver final : public LinkObserver {
   // What the guard's answer means for the session.
   [[nodiscard]] Event AfterRelease(const v1::Task& task, const Status& passed);
   void Send(const ControlRelease& release);
+  // Where the ledger stands, if that was not told in this session yet.
+  [[nodiscard]] std::optional<privacy::LedgerHead> HeadToTell();
 
   const DriverParts parts_;
   Mailbox<Inbound> inbox_;
@@ -109,6 +116,7 @@ class Driver final : public LinkObserver {
   rpc::Backoff report_backoff_;
   SharedCancellation cancellation_;  // Of the work in hand.
   std::optional<Time> work_started_;
+  std::optional<privacy::LedgerHead> told_head_;  // In the present session.
   bool is_stopped_ = false;
 
   std::thread session_thread_;

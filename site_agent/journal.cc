@@ -17,7 +17,7 @@ namespace {
 constexpr std::uint64_t kMaxInlineBytes = 256 << 10;
 constexpr std::string_view kHeartbeat = "heartbeat";
 
-constexpr std::array<storage::Migration, 1> kMigrations = {storage::Migration{R"sql(
+constexpr std::array kMigrations = {storage::Migration{R"sql(
   CREATE TABLE tasks (
     task_id TEXT PRIMARY KEY,
     job_id TEXT NOT NULL,
@@ -46,6 +46,16 @@ constexpr std::array<storage::Migration, 1> kMigrations = {storage::Migration{R"
     settled_time_us INTEGER
   );
   CREATE INDEX pending_reports ON reports (id) WHERE outcome IS NULL;
+)sql"},
+                                    storage::Migration{R"sql(
+  CREATE TABLE coordinators (   -- In order of following; the last is the present one.
+    id INTEGER PRIMARY KEY,
+    lineage TEXT NOT NULL UNIQUE,
+    epoch INTEGER NOT NULL,
+    instance TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    accepts_loss INTEGER NOT NULL
+  );
 )sql"}};
 
 constexpr std::string_view kUpsertTask = R"sql(
@@ -77,6 +87,15 @@ constexpr std::string_view kPendingOutbox = R"sql(
 constexpr std::string_view kAllOutbox =
     "SELECT payload_digest FROM reports WHERE outcome IS NULL AND payload IS NULL";
 
+constexpr std::string_view kUpsertCoordinator = R"sql(
+  INSERT INTO coordinators (lineage, epoch, instance, version, accepts_loss)
+  VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (lineage) DO UPDATE SET epoch = ?2, instance = ?3,
+  version = ?4, accepts_loss = ?5)sql";
+constexpr std::string_view kTrimCoordinators =
+    "DELETE FROM coordinators WHERE id <= (SELECT max(id) FROM coordinators) - ?1";
+constexpr std::string_view kAllCoordinators =
+    "SELECT lineage, epoch, instance, version, accepts_loss FROM coordinators ORDER BY id";
+
 std::int64_t Micros(Time time) { return time.time_since_epoch().count(); }
 
 enum class Durability { kProcess, kDisk };
@@ -94,6 +113,9 @@ class SqliteJournal final : public Journal {
     storage::Statement load_report;
     storage::Statement settle_report;
     storage::Statement pending_outbox;
+    storage::Statement upsert_coordinator;
+    storage::Statement trim_coordinators;
+    storage::Statement all_coordinators;
   };
 
   SqliteJournal(storage::Database database, storage::BlobStore outbox)
@@ -111,11 +133,15 @@ class SqliteJournal final : public Journal {
     CHORALE_ASSIGN_OR_RETURN(auto load_report, prepare(kLoadReport));
     CHORALE_ASSIGN_OR_RETURN(auto settle_report, prepare(kSettleReport));
     CHORALE_ASSIGN_OR_RETURN(auto pending_outbox, prepare(kPendingOutbox));
-    statements_.emplace(Statements{std::move(upsert_task), std::move(insert_release),
-                                   std::move(repeat_release), std::move(insert_report),
-                                   std::move(mark_reported), std::move(find_report),
-                                   std::move(pending_reports), std::move(load_report),
-                                   std::move(settle_report), std::move(pending_outbox)});
+    CHORALE_ASSIGN_OR_RETURN(auto upsert_coordinator, prepare(kUpsertCoordinator));
+    CHORALE_ASSIGN_OR_RETURN(auto trim_coordinators, prepare(kTrimCoordinators));
+    CHORALE_ASSIGN_OR_RETURN(auto all_coordinators, prepare(kAllCoordinators));
+    statements_.emplace(
+        Statements{std::move(upsert_task), std::move(insert_release), std::move(repeat_release),
+                   std::move(insert_report), std::move(mark_reported), std::move(find_report),
+                   std::move(pending_reports), std::move(load_report), std::move(settle_report),
+                   std::move(pending_outbox), std::move(upsert_coordinator),
+                   std::move(trim_coordinators), std::move(all_coordinators)});
     return OkStatus();
   }
 
@@ -158,6 +184,42 @@ class SqliteJournal final : public Journal {
     CHORALE_RETURN_IF_ERROR(InsertRelease(record));
     last_is_heartbeat_ = is_heartbeat;
     return OkStatus();
+  }
+
+  Status RecordCoordinators(const KnownCoordinators& known) override {
+    const std::lock_guard lock(mutex_);
+    if (!known.current.has_value()) return OkStatus();
+    CHORALE_RETURN_IF_ERROR(Use(Durability::kProcess));
+    CHORALE_ASSIGN_OR_RETURN(storage::Transaction transaction,
+                             storage::Transaction::Begin(database_));
+    const CoordinatorState& current = *known.current;
+    CHORALE_RETURN_IF_ERROR(statements_->upsert_coordinator.Bind(1, current.lineage)
+                                .Bind(2, static_cast<std::int64_t>(current.epoch))
+                                .Bind(3, current.instance)
+                                .Bind(4, static_cast<std::int64_t>(current.version))
+                                .Bind(5, static_cast<std::int64_t>(current.accepts_loss ? 1 : 0))
+                                .Run());
+    CHORALE_RETURN_IF_ERROR(
+        statements_->trim_coordinators
+            .Bind(1, static_cast<std::int64_t>(KnownCoordinators::kMostRetired + 1))
+            .Run());
+    return transaction.Commit();
+  }
+
+  StatusOr<KnownCoordinators> LoadCoordinators() override {
+    const std::lock_guard lock(mutex_);
+    KnownCoordinators known;
+    storage::Statement& all = statements_->all_coordinators;
+    while (true) {
+      CHORALE_ASSIGN_OR_RETURN(const bool has_row, all.Step());
+      if (!has_row) return known;
+      if (known.current.has_value()) known.retired.push_back(known.current->lineage);
+      known.current = CoordinatorState{.lineage = all.Text(0),
+                                       .epoch = static_cast<std::uint64_t>(all.Int(1)),
+                                       .instance = all.Text(2),
+                                       .version = static_cast<std::uint64_t>(all.Int(3)),
+                                       .accepts_loss = all.Int(4) != 0};
+    }
   }
 
   Status RecordReport(const ReleaseRecord& record, const v1::ReportHeader& header,
@@ -215,9 +277,13 @@ class SqliteJournal final : public Journal {
     if (!digest.ok() || !header.ParseFromString(ToString(header_bytes))) {
       return DataLoss("the journal's report cannot be read");
     }
-    if (is_inline)
-      return OutgoingReport{.header = std::move(header), .payload = std::move(payload)};
     id.digest = *digest;
+    if (is_inline) {
+      if (crypto::IdentifyBlob(payload) != id) {
+        return DataLoss("the journal's report of task " + task_id.value() + " is damaged");
+      }
+      return OutgoingReport{.header = std::move(header), .payload = std::move(payload)};
+    }
     CHORALE_ASSIGN_OR_RETURN(storage::BlobReader reader, outbox_.Find(id));
     return OutgoingReport{.header = std::move(header), .payload = std::move(reader)};
   }

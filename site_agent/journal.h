@@ -14,6 +14,7 @@
 #include "core/ids.h"
 #include "core/status.h"
 #include "core/time.h"
+#include "site_agent/known_coordinator.h"
 #include "site_agent/outlet.h"
 
 // What this site decided and let out, under its state directory: journal.db (SQLite), and outbox/
@@ -21,7 +22,7 @@
 //   tasks     task id, job id, SHA-256 of the job, verdict ("allowed", "reported" or a reason
 //   code), time releases  kind, task, size, SHA-256 of the bytes, time; consecutive heartbeats
 //   share a row reports   header bytes and payload until the coordinator settled them; the task id
-//   for good
+//   for good coordinators  those that were followed
 namespace chorale::site_agent {
 
 struct TaskRecord {
@@ -58,9 +59,11 @@ class Journal {
       const std::filesystem::path& state_directory);
   virtual ~Journal() = default;
 
-  // These two survive the process, not a power cut, until the next report makes them durable.
+  // These survive the process, not a power cut, until the next report makes them durable.
   [[nodiscard]] virtual Status RecordTask(const TaskRecord& record) = 0;
   [[nodiscard]] virtual Status RecordRelease(const ReleaseRecord& record) = 0;
+  [[nodiscard]] virtual Status RecordCoordinators(const KnownCoordinators& known) = 0;
+  [[nodiscard]] virtual StatusOr<KnownCoordinators> LoadCoordinators() = 0;
 
   // Durable when this returns OK: the release, the report, and whatever was recorded before, with
   // one sync of the disk (payloads over 256 KiB take another). ALREADY_EXISTS when the task has a

@@ -4,6 +4,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/bytes.h"
+#include "core/log.h"
+#include "core/storage/file.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_metrics.h"
 #include "privacy/ledger/budget.h"
@@ -11,6 +14,8 @@
 
 namespace chorale::site_agent {
 namespace {
+
+constexpr std::uint64_t kMaxReceiptBytes = 256;
 
 // The steps; under privacy.metrics, then the sums of metrics.
 std::vector<privacy::Part> PartsOf(const v1::JobSpec& spec) {
@@ -48,7 +53,32 @@ Status PrivacyAccounts::Reserve(const AccountedJob& job) {
   return ReserveIn(job).status();
 }
 
+void PrivacyAccounts::TakeReceipt(const privacy::LedgerHead& receipt) {
+  const Status standing = Stand(receipt);
+  if (!standing.ok()) log::Error("ledger.rolled_back", {{"reason", MessageOf(standing)}});
+  const std::lock_guard lock(mutex_);
+  receipt_standing_ = standing;
+}
+
+Status PrivacyAccounts::Stand(const privacy::LedgerHead& receipt) const {
+  const Status fits = ledger_.CheckHead(receipt);
+  if (fits.ok()) return fits;
+  const StatusOr<std::string> accepted =
+      storage::ReadFile(state_directory_ / kAcceptedReceiptFile, kMaxReceiptBytes);
+  if (accepted.ok() && privacy::DecodeHead(*accepted) == receipt) return OkStatus();
+  // For `chorale site accept-loss`.
+  const std::string text = privacy::EncodeHead(receipt);
+  const Status kept = storage::WriteFileAtomically(state_directory_ / kRefusedReceiptFile,
+                                                   AsBytes(text), storage::FileMode::kPrivate);
+  if (!kept.ok()) log::Error("ledger.receipt_not_kept", {{"reason", MessageOf(kept)}});
+  return DataLoss(MessageOf(fits));
+}
+
 StatusOr<privacy::ReservationId> PrivacyAccounts::ReserveIn(const AccountedJob& job) {
+  {
+    const std::lock_guard lock(mutex_);
+    CHORALE_RETURN_IF_ERROR(receipt_standing_);
+  }
   CHORALE_ASSIGN_OR_RETURN(const privacy::Limits limits, privacy::LimitsOf(job.dataset.privacy()));
   return ledger_.Reserve({.job = ReservationOf(job), .limits = limits});
 }
@@ -82,6 +112,8 @@ ReasonCode CodeOfAccounts(const Status& failure) {
     case StatusCode::kInvalidArgument:
     case StatusCode::kFailedPrecondition:
       return ReasonCode::kBudgetRefused;
+    case StatusCode::kDataLoss:
+      return ReasonCode::kLedgerRolledBack;
     case StatusCode::kAlreadyExists:
       return ReasonCode::kTaskRepeated;
     default:

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "chorale/v1/config.pb.h"
@@ -49,16 +52,29 @@ struct AccountedRound {
   crypto::Digest content{};  // Of what is computed.
 };
 
-// Not thread-safe: the worker's.
+// Receipts that the ledger did not fit, below the state directory, and those of them whose loss
+// somebody at the site has accepted.
+inline constexpr char kRefusedReceiptFile[] = "ledger_receipt_refused";
+inline constexpr char kAcceptedReceiptFile[] = "ledger_receipt_accepted";
+
+// Reserve and Charge are the worker's; Head and TakeReceipt are for any thread.
 class PrivacyAccounts {
  public:
   // `ledger` must outlive it.
-  explicit PrivacyAccounts(privacy::Ledger& ledger) : ledger_(ledger) {}
+  PrivacyAccounts(privacy::Ledger& ledger, std::filesystem::path state_directory)
+      : ledger_(ledger), state_directory_(std::move(state_directory)) {}
+
+  [[nodiscard]] privacy::LedgerHead Head() const { return ledger_.Head(); }
+  // The newest row of this ledger that the coordinator was ever told. Where the ledger lacks it, an
+  // older copy was restored: nothing is charged to it, until the newest one is back or somebody at
+  // the site accepts the loss (`chorale site accept-loss`).
+  void TakeReceipt(const privacy::LedgerHead& receipt);
 
   // Sets the whole job aside, before anything is computed; the same job again is the same
-  // reservation. A dataset without limits counts nothing. PERMISSION_DENIED: the dataset has a
-  // budget, and the job is not private. RESOURCE_EXHAUSTED: more than is left, with what would fit.
-  // Otherwise what privacy::Ledger says.
+  // reservation. A dataset without limits counts nothing. DATA_LOSS: the ledger is older than the
+  // coordinator's receipt. PERMISSION_DENIED: the dataset has a budget, and the job is not private.
+  // RESOURCE_EXHAUSTED: more than is left, with what would fit. Otherwise what privacy::Ledger
+  // says.
   [[nodiscard]] Status Reserve(const AccountedJob& job);
   // Charges one round, durably: call it before rows are used or noise is drawn. ALREADY_EXISTS: the
   // task was charged before, and its noise is gone.
@@ -66,9 +82,13 @@ class PrivacyAccounts {
                                                                       const AccountedRound& round);
 
  private:
+  [[nodiscard]] Status Stand(const privacy::LedgerHead& receipt) const;
   [[nodiscard]] StatusOr<privacy::ReservationId> ReserveIn(const AccountedJob& job);
 
   privacy::Ledger& ledger_;
+  const std::filesystem::path state_directory_;
+  std::mutex mutex_;         // Guards what is below.
+  Status receipt_standing_;  // Of the last receipt.
 };
 
 // What the coordinator is told of such a failure.

@@ -49,6 +49,10 @@ std::string_view TemplateOf(ReasonCode code) {
     case ReasonCode::kBudgetRefused:
       return "this site's ledger does not take this step: the job is over here, or was counted "
              "otherwise before";
+    case ReasonCode::kLedgerRolledBack:
+      return "the site's privacy ledger is not the newest one: an older copy of it was restored, "
+             "or it "
+             "is damaged; the site's log tells more";
     case ReasonCode::kRoundsLimit:
       return "the job asks for {asked} rounds; this site allows at most {limit}";
     case ReasonCode::kLocalEpochsLimit:
@@ -150,6 +154,8 @@ std::string_view NameOf(ReasonCode code) {
       return "BUDGET_EXCEEDED";
     case ReasonCode::kBudgetRefused:
       return "BUDGET_REFUSED";
+    case ReasonCode::kLedgerRolledBack:
+      return "LEDGER_ROLLED_BACK";
     case ReasonCode::kRoundsLimit:
       return "ROUNDS_LIMIT";
     case ReasonCode::kLocalEpochsLimit:

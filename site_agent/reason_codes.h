@@ -23,6 +23,7 @@ enum class ReasonCode {
   kPrivacyRequired,
   kBudgetExceeded,
   kBudgetRefused,
+  kLedgerRolledBack,
   kRoundsLimit,
   kLocalEpochsLimit,
   kCohortMin,

@@ -32,6 +32,11 @@ void SetTime(Proto& proto, std::int64_t micros) {
   proto.set_nanos(static_cast<std::int32_t>(micros % 1'000'000 * 1000));
 }
 
+void SetHead(v1::LedgerHead& proto, const privacy::LedgerHead& head) {
+  proto.set_seq(head.seq);
+  proto.set_digest(head.digest.data(), head.digest.size());
+}
+
 // One encoder a kind: checks, and returns the message. A kind without one does not compile.
 struct Encoder {
   const std::set<std::string>& datasets;
@@ -55,13 +60,22 @@ struct Encoder {
         release.instance, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); });
     if (!is_plain || release.instance.size() > kMaxInstance) return Denied("a malformed instance");
     hello.set_instance(release.instance);
+    if (!release.state.lineage.empty()) {
+      if (!storage::IsLineage(release.state.lineage)) return Denied("a malformed lineage");
+      hello.mutable_state()->set_lineage(release.state.lineage);
+      hello.mutable_state()->set_epoch(release.state.epoch);
+    }
+    if (release.ledger.has_value()) SetHead(*hello.mutable_ledger(), *release.ledger);
     SetTime(*hello.mutable_clock(), wall_now.time_since_epoch().count());
     return message;
   }
 
-  StatusOr<v1::SiteMessage> operator()(const HeartbeatRelease&) const {
+  StatusOr<v1::SiteMessage> operator()(const HeartbeatRelease& release) const {
     v1::SiteMessage message;
     message.mutable_heartbeat();
+    if (release.ledger.has_value()) {
+      SetHead(*message.mutable_heartbeat()->mutable_ledger(), *release.ledger);
+    }
     return message;
   }
 
@@ -94,7 +108,9 @@ struct Encoder {
 
 struct Kind {
   std::string operator()(const HelloRelease&) const { return "hello"; }
-  std::string operator()(const HeartbeatRelease&) const { return "heartbeat"; }
+  std::string operator()(const HeartbeatRelease& release) const {
+    return release.ledger.has_value() ? "ledger_head" : "heartbeat";
+  }
   std::string operator()(const AcceptedRelease&) const { return "accepted"; }
   std::string operator()(const RefusedRelease&) const { return "refused"; }
   std::string operator()(const ProgressRelease&) const { return "progress"; }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <variant>
@@ -12,8 +13,10 @@
 #include "chorale/v1/jobs.pb.h"
 #include "core/ids.h"
 #include "core/status.h"
+#include "core/storage/state_mark.h"
 #include "core/time.h"
 #include "jobs/masking.h"
+#include "privacy/ledger/entry.h"
 #include "secagg/mask_terms.h"
 #include "secagg/messages.h"
 #include "site_agent/journal.h"
@@ -30,8 +33,12 @@ struct HelloRelease {
   std::vector<std::string> datasets;  // Ids of the configuration, at most 256.
   std::vector<TaskId> active_tasks;   // At most 64.
   std::string instance = {};          // Of this process: at most 64 letters and digits.
+  storage::StateMark state = {};      // Of this state directory; not told without a lineage.
+  std::optional<privacy::LedgerHead> ledger = {};  // Where the ledger stands: no more of it.
 };
-struct HeartbeatRelease {};
+struct HeartbeatRelease {
+  std::optional<privacy::LedgerHead> ledger = {};  // Where it has changed.
+};
 struct AcceptedRelease {
   TaskId task_id;
 };

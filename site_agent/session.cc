@@ -164,8 +164,10 @@ void ConnectedTimePassed(State& state, Time now, Actions& actions) {
 
 }  // namespace
 
-Session::Session(SessionOptions options, const std::vector<TaskId>& unsettled_reports, Time now)
+Session::Session(SessionOptions options, const std::vector<TaskId>& unsettled_reports, Time now,
+                 KnownCoordinators known)
     : options_(options) {
+  state_.known = std::move(known);
   state_.link = Disconnected{.retry_at = now, .reason = "starting"};
   for (const TaskId& task_id : unsettled_reports) state_.reports[task_id].retry_at = now;
 }
@@ -219,6 +221,21 @@ StatusOr<Session::Transition> Session::On(State state, const CoordinatorGreeted&
               actions);
     return Transition{.next = std::move(state), .actions = std::move(actions)};
   }
+  if (event.state.has_value()) {
+    StatusOr<KnownCoordinators> known = Follow(state.known, *event.state);
+    if (!known.ok()) {
+      CloseLink(state, MessageOf(known.status()), actions);
+      return Transition{.next = std::move(state), .actions = std::move(actions)};
+    }
+    if (*known != state.known) actions.push_back(RecordCoordinator{*known});
+    state.known = *std::move(known);
+  } else if (state.known.current.has_value()) {
+    CloseLink(state,
+              "the coordinator does not tell its state, and one that did was followed before",
+              actions);
+    return Transition{.next = std::move(state), .actions = std::move(actions)};
+  }
+  if (event.receipt.has_value()) actions.push_back(TakeReceipt{*event.receipt});
   if (event.clock.has_value()) state.clock_offset = *event.clock - now;
   if (is_first) {
     state.link = Connected{.heartbeat_interval = event.heartbeat_interval,
@@ -244,6 +261,11 @@ StatusOr<Session::Transition> Session::On(State state, const TaskArrived& event,
   }
   if (!IsConnected(state)) return NoMeaning("a task");
   std::get<Connected>(state.link).last_heard = now;
+  if (std::optional<CoordinatorState>& known = state.known.current;
+      known.has_value() && event.state_version > known->version) {
+    known->version = event.state_version;
+    actions.push_back(RecordCoordinator{state.known});
+  }
 
   QueuedTask task{.task = event.task, .deadline = event.report_deadline - state.clock_offset};
   const TaskId task_id = IdOf(task);
@@ -258,7 +280,12 @@ StatusOr<Session::Transition> Session::On(State state, const TaskArrived& event,
   } else if (event.is_settled) {
     RefuseTask(state, task, {.code = ReasonCode::kTaskRepeated}, actions);
   } else if (is_queued || is_in_hand) {
-    // Asked again after a reconnection: the answer is under way.
+    // Asked again after a reconnection: the answer is under way. The coordinator may have been
+    // away, and gives it longer.
+    for (QueuedTask& queued : state.queue) {
+      if (IdOf(queued) == task_id) queued.deadline = task.deadline;
+    }
+    if (is_in_hand) state.work->task.deadline = task.deadline;
   } else if (IsDraining(state)) {
     RefuseTask(state, task, {.code = ReasonCode::kSiteStopping}, actions);
   } else if (task.deadline <= now) {

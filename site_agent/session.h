@@ -13,6 +13,8 @@
 #include "core/ids.h"
 #include "core/status.h"
 #include "core/time.h"
+#include "privacy/ledger/entry.h"
+#include "site_agent/known_coordinator.h"
 #include "site_agent/reason_codes.h"
 
 // The site's side of a session with the coordinator, as a deterministic state machine.
@@ -28,12 +30,16 @@ struct LinkClosed {
 struct CoordinatorGreeted {
   Duration heartbeat_interval;
   std::optional<Time> clock;  // The coordinator's, to place its deadlines on ours.
+  std::optional<CoordinatorState> state = std::nullopt;  // Unset: one that does not tell.
+  // The newest row of this site's ledger that it was ever told.
+  std::optional<privacy::LedgerHead> receipt = std::nullopt;
 };
 struct TaskArrived {
   // Shared because every step copies the state and tasks carry a whole job.
   std::shared_ptr<const v1::Task> task;
   Time report_deadline;     // By the coordinator's clock.
   bool is_settled = false;  // The journal: reported before, and the coordinator had its last word.
+  std::uint64_t state_version = 0;  // Of the coordinator, when it sent the task. 0: not told.
 };
 struct TaskWithdrawn {
   TaskId task_id;
@@ -100,6 +106,14 @@ struct RecordVerdict {
   std::shared_ptr<const v1::Task> task;
   std::optional<Refusal> refusal;
 };
+// Into the journal: which coordinator is followed, and how far it is.
+struct RecordCoordinator {
+  KnownCoordinators known;
+};
+// Held against the ledger before anything private is computed.
+struct TakeReceipt {
+  privacy::LedgerHead receipt;
+};
 struct StartWork {
   std::shared_ptr<const v1::Task> task;
   Time deadline;  // By our clock.
@@ -125,9 +139,10 @@ struct AnnounceLost {
 // Nothing follows: the driver may end.
 struct Stop {};
 
-using Action = std::variant<Dial, HangUp, SendHello, SendHeartbeat, SendAccepted, SendRefused,
-                            SendProgress, RecordVerdict, StartWork, CancelWork, SendReport,
-                            SettleReport, AnnounceConnected, AnnounceSteady, AnnounceLost, Stop>;
+using Action =
+    std::variant<Dial, HangUp, SendHello, SendHeartbeat, SendAccepted, SendRefused, SendProgress,
+                 RecordVerdict, RecordCoordinator, TakeReceipt, StartWork, CancelWork, SendReport,
+                 SettleReport, AnnounceConnected, AnnounceSteady, AnnounceLost, Stop>;
 
 // ------------------------------------------------------------------ states
 
@@ -188,12 +203,14 @@ class Session {
     std::deque<QueuedTask> queue;
     std::optional<WorkInHand> work;
     std::map<TaskId, UnsettledReport> reports;
-    Duration clock_offset{0};            // The coordinator's clock minus ours.
+    Duration clock_offset{0};  // The coordinator's clock minus ours.
+    KnownCoordinators known;
     std::optional<Time> drain_deadline;  // Set once asked to stop.
   };
 
-  // `unsettled_reports`: what the journal holds. The first TimePassed dials.
-  Session(SessionOptions options, const std::vector<TaskId>& unsettled_reports, Time now);
+  // `unsettled_reports` and `known`: what the journal holds. The first TimePassed dials.
+  Session(SessionOptions options, const std::vector<TaskId>& unsettled_reports, Time now,
+          KnownCoordinators known = {});
 
   // Applies one event that happened at `now`. On error the state is unchanged: FAILED_PRECONDITION,
   // the event has no meaning in this state.

@@ -3,6 +3,9 @@
 #include <memory>
 #include <utility>
 
+#include "core/bytes.h"
+#include "core/crypto/digest.h"
+#include "core/storage/state_mark.h"
 #include "site_agent/release_guard.h"
 
 namespace chorale::site_agent {
@@ -11,6 +14,7 @@ namespace {
 // Of google.protobuf: 0001-01-01 to 9999-12-31. Within it, sums of a few times cannot overflow.
 constexpr std::int64_t kMinSeconds = -62'135'596'800;
 constexpr std::int64_t kMaxSeconds = 253'402'300'799;
+constexpr std::size_t kMaxInstance = 64;
 
 template <typename Proto>
 std::optional<Duration> SinceEpoch(const Proto& proto) {
@@ -30,6 +34,23 @@ Event Greeting(const v1::CoordinatorHello& hello) {
     if (!clock.has_value()) return CoordinatorMisbehaved{"a malformed clock"};
     greeted.clock = Time(*clock);
   }
+  if (hello.has_state()) {
+    if (!storage::IsLineage(hello.state().lineage()) || hello.state().epoch() == 0 ||
+        hello.instance().size() > kMaxInstance) {
+      return CoordinatorMisbehaved{"a malformed state"};
+    }
+    greeted.state = CoordinatorState{.lineage = hello.state().lineage(),
+                                     .epoch = hello.state().epoch(),
+                                     .instance = hello.instance(),
+                                     .version = hello.state_version(),
+                                     .accepts_loss = hello.accepts_loss()};
+  }
+  if (hello.has_ledger_receipt()) {
+    const StatusOr<crypto::Digest> digest =
+        crypto::DigestFromBytes(AsBytes(hello.ledger_receipt().digest()));
+    if (!digest.ok()) return CoordinatorMisbehaved{"a malformed ledger_receipt"};
+    greeted.receipt = privacy::LedgerHead{.seq = hello.ledger_receipt().seq(), .digest = *digest};
+  }
   return greeted;
 }
 
@@ -38,8 +59,10 @@ Event Arrival(v1::Task task) {
   if (!IsValidTaskId(TaskId(task.job_id()))) return CoordinatorMisbehaved{"a malformed job_id"};
   const std::optional<Duration> deadline = SinceEpoch(task.report_deadline());
   if (!deadline.has_value()) return CoordinatorMisbehaved{"a malformed report_deadline"};
+  const std::uint64_t version = task.state_version();
   return TaskArrived{.task = std::make_shared<const v1::Task>(std::move(task)),
-                     .report_deadline = Time(*deadline)};
+                     .report_deadline = Time(*deadline),
+                     .state_version = version};
 }
 
 }  // namespace

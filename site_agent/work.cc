@@ -10,6 +10,7 @@
 
 #include "core/log.h"
 #include "core/parameters.h"
+#include "core/storage/file.h"
 #include "data/data_spec.h"
 #include "data/preparation.h"
 #include "jobs/masking.h"
@@ -20,6 +21,8 @@
 
 namespace chorale::site_agent {
 namespace {
+
+constexpr std::uint64_t kRoomForRows = 16ull << 20;
 
 ReasonCode CodeOfVerification(const Status& status) {
   return status.code() == StatusCode::kInvalidArgument ? ReasonCode::kJobInvalid
@@ -186,6 +189,9 @@ std::variant<Work::Admitted, Refusal> Work::Admit(const v1::Task& task) {
                     .terms = std::get<ReleaseTerms>(std::move(decision)),
                     .config = *dataset,
                     .dataset = table};
+  if (const Status fits = CheckDisk(admitted); !fits.ok()) {
+    return Refuse(ReasonCode::kResourceLimit, task, fits);
+  }
   if (const Status fits = CheckMemory(admitted); !fits.ok()) {
     return Refuse(ReasonCode::kResourceLimit, task, fits);
   }
@@ -237,6 +243,22 @@ std::optional<Refusal> Work::Reserve(const v1::Task& task, const KnownJob& known
   Refusal refusal = Refuse(CodeOfAccounts(reserved), task, reserved);
   refusal.subject = dataset.id();
   return refusal;
+}
+
+Status Work::CheckDisk(const Admitted& admitted) const {
+  // The report, of at most eight bytes a parameter under a mask and twice that under SCAFFOLD, and
+  // what the site keeps of the job; rows of journal and ledger.
+  const std::uint64_t num_parameters = admitted.plan->layout().num_parameters();
+  const bool is_newton = admitted.task.facts.kind == ReportKind::kNewtonSums;
+  const std::uint64_t num_numbers =
+      is_newton ? training::NewtonSumsSize(num_parameters) : 4 * num_parameters;
+  const std::uint64_t needed = kRoomForRows + sizeof(std::uint64_t) * num_numbers;
+  CHORALE_ASSIGN_OR_RETURN(const std::uint64_t room,
+                           storage::FreeBytes(parts_.config.state_directory()));
+  if (room >= needed) return OkStatus();
+  return ResourceExhausted("the task may take " + std::to_string(needed >> 20) +
+                           " MiB of disk; that of state_directory has " +
+                           std::to_string(room >> 20) + " MiB free");
 }
 
 Status Work::CheckMemory(Admitted& admitted) {

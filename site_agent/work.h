@@ -96,6 +96,7 @@ class Work {
   // Opens the round of a masked job: before anything is computed.
   [[nodiscard]] StatusOr<Masking> OpenRound(const Admitted& admitted);
   // Why the machine cannot do it, told before anything is fetched or trained.
+  [[nodiscard]] Status CheckDisk(const Admitted& admitted) const;
   [[nodiscard]] Status CheckMemory(Admitted& admitted);
 
   [[nodiscard]] WorkOutcome SumColumns(Admitted admitted);

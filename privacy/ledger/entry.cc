@@ -1,6 +1,7 @@
 #include "privacy/ledger/entry.h"
 
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include "chorale/v1/privacy.pb.h"
@@ -163,6 +164,26 @@ StatusOr<Entry> DecodeEntry(ByteSpan bytes) {
   return Entry{
       .time = Time(std::chrono::seconds(seconds) + std::chrono::microseconds(nanos / 1000)),
       .kind = std::move(kind)};
+}
+
+std::string EncodeHead(const LedgerHead& head) {
+  return std::to_string(head.seq) + " " + ToHex(head.digest) + "\n";
+}
+
+std::optional<LedgerHead> DecodeHead(std::string_view text) {
+  LedgerHead head;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, head.seq);
+  if (error != std::errc() || end - rest < 2 || *rest != ' ' || text.back() != '\n') {
+    return std::nullopt;
+  }
+  const StatusOr<Bytes> bytes =
+      FromHex(std::string_view(rest + 1, static_cast<std::size_t>(end - rest - 2)));
+  if (!bytes.ok()) return std::nullopt;
+  const StatusOr<crypto::Digest> digest = crypto::DigestFromBytes(*bytes);
+  if (!digest.ok()) return std::nullopt;
+  head.digest = *digest;
+  return head;
 }
 
 LedgerHead Extend(const LedgerHead& before, ByteSpan entry) {

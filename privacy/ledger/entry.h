@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -76,6 +78,11 @@ struct LedgerHead {
   crypto::Digest digest{};
   friend bool operator==(const LedgerHead&, const LedgerHead&) = default;
 };
+
+// As files keep it: "<number> <digest in hexadecimal>\n".
+[[nodiscard]] std::string EncodeHead(const LedgerHead& head);
+// None: no such text.
+[[nodiscard]] std::optional<LedgerHead> DecodeHead(std::string_view text);
 
 // SHA-256("chorale.v1.LedgerEntry" 0 ‖ seq as 8 bytes, big end first ‖ digest before ‖ entry).
 [[nodiscard]] LedgerHead Extend(const LedgerHead& before, ByteSpan entry);

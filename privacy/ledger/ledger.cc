@@ -1,6 +1,5 @@
 #include "privacy/ledger/ledger.h"
 
-#include <charconv>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -13,27 +12,6 @@ namespace chorale::privacy {
 namespace {
 
 constexpr std::uint64_t kMaxHeadBytes = 256;
-
-// "<number> <digest in hexadecimal>\n".
-std::string EncodeHead(const LedgerHead& head) {
-  return std::to_string(head.seq) + " " + ToHex(head.digest) + "\n";
-}
-
-std::optional<LedgerHead> DecodeHead(std::string_view text) {
-  LedgerHead head;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, head.seq);
-  if (error != std::errc() || end - rest < 2 || *rest != ' ' || text.back() != '\n') {
-    return std::nullopt;
-  }
-  const StatusOr<Bytes> bytes =
-      FromHex(std::string_view(rest + 1, static_cast<std::size_t>(end - rest - 2)));
-  if (!bytes.ok()) return std::nullopt;
-  const StatusOr<crypto::Digest> digest = crypto::DigestFromBytes(*bytes);
-  if (!digest.ok()) return std::nullopt;
-  head.digest = *digest;
-  return head;
-}
 
 // None: there is no head file.
 StatusOr<std::optional<LedgerHead>> ReadHeadFile(const std::filesystem::path& path) {

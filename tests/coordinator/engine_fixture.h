@@ -104,7 +104,8 @@ class EngineTest : public testing::Test {
                                                    .random = random_,
                                                    .metrics = metrics_,
                                                    .identity = Coordinator(),
-                                                   .limits = limits_});
+                                                   .limits = limits_,
+                                                   .state = {.starts = starts_}});
     const Status recovered = engine_->Recover();
     EXPECT_TRUE(recovered.ok()) << recovered;
   }
@@ -266,6 +267,7 @@ class EngineTest : public testing::Test {
   metrics::Registry registry_;
   CoordinatorMetrics metrics_{registry_};
   EngineLimits limits_;
+  std::vector<Time> starts_;  // Of coordinators with this store.
   FakeWork work_;
   std::unique_ptr<TaskTable> tasks_;
   std::unique_ptr<PayloadStore> payloads_;

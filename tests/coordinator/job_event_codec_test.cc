@@ -58,6 +58,7 @@ std::vector<JobEvent> OneOfEach() {
       StepDone{
           {RoundNumber(3), 2, RoundStep::kShareKeys}, {SiteId("north"), SiteId("south")}, kNow},
       SessionLost{"why"},
+      Interrupted{std::chrono::hours(3)},
       AggregationFailed{"why"},
       CancelRequested{ResearcherId("ada")}};
 }

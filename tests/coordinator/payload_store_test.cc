@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/chunking.h"
+#include "core/storage/file.h"
 #include "tests/support/temporary_directory.h"
 
 namespace chorale::coordinator {
@@ -47,6 +48,24 @@ TEST_F(PayloadStoreTest, HoldsSmallOnesInMemoryAndLargeOnesInFiles) {
   EXPECT_EQ(large.bytes(), nullptr);
   EXPECT_EQ(Read(small.id()), small_);
   EXPECT_EQ(Read(large.id()), large_);
+}
+
+TEST_F(PayloadStoreTest, AFileThatTheDiskHasSpoiltIsNotUsedByTheNextProcess) {
+  const crypto::BlobId id = [&] {
+    const HeldPayload held = *Write(large_);
+    payloads_->Keep(held.id(), nullptr);
+    return held.id();
+  }();
+  Bytes spoiled = large_;
+  spoiled[kChunkBytes] ^= 1;
+  ASSERT_TRUE(storage::WriteFileAtomically(PathOf(id), spoiled, storage::FileMode::kPrivate).ok());
+
+  payloads_ = *PayloadStore::Open(directory_.path() / "payloads");
+  payloads_->Keep(id, nullptr);
+
+  EXPECT_EQ(payloads_->Find(id).status().code(), StatusCode::kDataLoss);
+  ASSERT_TRUE(storage::WriteFileAtomically(PathOf(id), large_, storage::FileMode::kPrivate).ok());
+  EXPECT_EQ(Read(id), large_);
 }
 
 TEST_F(PayloadStoreTest, ForgetsWhatNobodyKept) {

@@ -71,6 +71,18 @@ TEST_F(RoundTest, RefusesARoundWithoutTime) {
   EXPECT_EQ(round.status().code(), StatusCode::kInvalidArgument);
 }
 
+TEST_F(RoundTest, APauseMovesEveryDeadlineByAsMuch) {
+  Do(ConnectionLost{kSouth});
+  Do(Paused{seconds(3600)});
+
+  EXPECT_EQ(round_.report_deadline(), kStart + kDeadline + seconds(3600));
+  EXPECT_EQ(round_.NextDeadline(), kStart + kDeadline + seconds(3600));
+  EXPECT_EQ(CodeOf(Paused{Duration(0)}), StatusCode::kInvalidArgument);
+  Do(ReportReceived{kEast, ReportOf(1)}, kStart + seconds(3650));
+  Do(ReportReceived{kNorth, ReportOf(2)}, kStart + seconds(3650));
+  EXPECT_EQ(CodeOf(Paused{seconds(1)}), StatusCode::kFailedPrecondition);  // Nobody is waited for.
+}
+
 TEST_F(RoundTest, AsksTheWholeCohortAtFirst) {
   EXPECT_THAT(round_.OutstandingActions(),
               ElementsAre(RoundAction(AskSite{kEast}), RoundAction(AskSite{kNorth}),

@@ -79,6 +79,38 @@ TEST(SiteMessagesTest, ReadsAHello) {
   EXPECT_THAT(greeting.active_tasks, testing::ElementsAre(TaskId("j1/1/1/north")));
 }
 
+TEST(SiteMessagesTest, ReadsWhichStateAnAgentHasAndWhereItsLedgerStands) {
+  v1::SiteMessage hello = Hello();
+  hello.mutable_hello()->mutable_state()->set_lineage(std::string(32, 'a'));
+  hello.mutable_hello()->mutable_state()->set_epoch(4);
+  hello.mutable_hello()->mutable_ledger()->set_seq(7);
+  hello.mutable_hello()->mutable_ledger()->set_digest(std::string(32, '\1'));
+  v1::SiteMessage heartbeat;
+  *heartbeat.mutable_heartbeat()->mutable_ledger() = hello.hello().ledger();
+
+  const auto greeting = std::get<SiteGreeting>(*Decode(hello));
+  EXPECT_EQ(greeting.lineage, std::string(32, 'a'));
+  EXPECT_EQ(greeting.epoch, 4u);
+  EXPECT_EQ(greeting.ledger->seq, 7u);
+  EXPECT_EQ(std::get<SiteAlive>(*Decode(heartbeat)).ledger, greeting.ledger);
+}
+
+TEST(SiteMessagesTest, RefusesAStateOrALedgerHeadOutOfBounds) {
+  v1::SiteMessage strange_lineage = Hello();
+  strange_lineage.mutable_hello()->mutable_state()->set_lineage("north\nward");
+  v1::SiteMessage no_epoch = Hello();
+  no_epoch.mutable_hello()->mutable_state()->set_lineage(std::string(32, 'a'));
+  v1::SiteMessage short_digest = Hello();
+  short_digest.mutable_hello()->mutable_ledger()->set_seq(1);
+  v1::SiteMessage no_row;
+  no_row.mutable_heartbeat()->mutable_ledger()->set_digest(std::string(32, 'a'));
+
+  EXPECT_THAT(MessageFor(strange_lineage), HasSubstr("hello.state.lineage"));
+  EXPECT_THAT(MessageFor(no_epoch), HasSubstr("hello.state.epoch"));
+  EXPECT_THAT(MessageFor(short_digest), HasSubstr("ledger.digest"));
+  EXPECT_THAT(MessageFor(no_row), HasSubstr("ledger.seq"));
+}
+
 TEST(SiteMessagesTest, RefusesAHelloOutOfBounds) {
   v1::SiteMessage without_version = Hello();
   without_version.mutable_hello()->clear_agent_version();

@@ -229,7 +229,14 @@ TYPED_TEST(JobStoreTest, RemembersSitesAndTheRosterVersion) {
   batch.roster_version = 3;
   this->Write(batch);
   Batch later;
-  later.sites[SiteId("north")] = {kNow + std::chrono::seconds(5), "0.2.0", {}};
+  later.sites[SiteId("north")] = {.last_seen = kNow + std::chrono::seconds(5),
+                                  .agent_version = "0.2.0",
+                                  .datasets = {},
+                                  .lineage = "abc",
+                                  .epoch = 3,
+                                  .instance = "i",
+                                  .receipt = LedgerReceipt{7, {1}},
+                                  .clock_skew = Duration(-5)};
   later.roster_version = 4;
   this->Write(later);
 
@@ -238,6 +245,11 @@ TYPED_TEST(JobStoreTest, RemembersSitesAndTheRosterVersion) {
   ASSERT_TRUE(sites.ok()) << sites.status();
   EXPECT_EQ(sites->at(SiteId("north")).agent_version, "0.2.0");
   EXPECT_THAT(sites->at(SiteId("north")).datasets, IsEmpty());
+  EXPECT_EQ(sites->at(SiteId("north")).lineage, "abc");
+  EXPECT_EQ(sites->at(SiteId("north")).epoch, 3u);
+  EXPECT_EQ(sites->at(SiteId("north")).instance, "i");
+  EXPECT_EQ(sites->at(SiteId("north")).receipt, (LedgerReceipt{7, {1}}));
+  EXPECT_EQ(sites->at(SiteId("north")).clock_skew, Duration(-5));
   EXPECT_EQ(*this->store().RosterVersion(), 4u);
 }
 
@@ -263,6 +275,21 @@ TEST(SqliteJobStoreTest, KeepsEverythingWhenItIsOpenedAgain) {
   EXPECT_EQ(store->LoadUnfinished()->at(0).events.size(), 1u);
   EXPECT_EQ(*store->LoadBlob(crypto::IdentifyBlob(Bytes{1, 2, 3})), (Bytes{1, 2, 3}));
   EXPECT_THAT(store->LoadSites()->at(SiteId("north")).datasets, ElementsAre("a", "b"));
+  EXPECT_EQ(store->LoadSites()->at(SiteId("north")).receipt, std::nullopt);
+  EXPECT_EQ(*store->NumEvents(), 1u);
+}
+
+TEST(SqliteJobStoreTest, RemembersItsLastStarts) {
+  const support::TemporaryDirectory directory(support::Medium::kMemory);
+  auto store = *SqliteJobStore::Open(directory.path() / "coordinator.db");
+  EXPECT_THAT(*store->LoadStarts(), IsEmpty());
+  for (int i = 0; i < SqliteJobStore::kMostStarts + 3; ++i) {
+    ASSERT_TRUE(store->RecordStart(kNow + std::chrono::seconds(i)).ok());
+  }
+  const auto starts = store->LoadStarts();
+  ASSERT_TRUE(starts.ok()) << starts.status();
+  ASSERT_EQ(starts->size(), static_cast<std::size_t>(SqliteJobStore::kMostStarts));
+  EXPECT_EQ(starts->front(), kNow + std::chrono::seconds(3));
 }
 
 }  // namespace

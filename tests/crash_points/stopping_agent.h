@@ -13,8 +13,8 @@
 // What a site agent does to the world, with points around it.
 namespace chorale::crash_points {
 
-// verdict; hello, accepted, refused, progress (words into the session); the kind of a report, as
-// the release guard calls it; settling.
+// verdict; coordinator, the one that is followed; hello, accepted, refused, progress (words into
+// the session); the kind of a report, as the release guard calls it; settling.
 class StoppingJournal final : public site_agent::Journal {
  public:
   StoppingJournal(std::unique_ptr<site_agent::Journal> journal, CrashPoints& points)
@@ -25,6 +25,12 @@ class StoppingJournal final : public site_agent::Journal {
   }
   Status RecordRelease(const site_agent::ReleaseRecord& record) override {
     return points_.Around(record.kind, [&] { return journal_->RecordRelease(record); });
+  }
+  Status RecordCoordinators(const site_agent::KnownCoordinators& known) override {
+    return points_.Around("coordinator", [&] { return journal_->RecordCoordinators(known); });
+  }
+  StatusOr<site_agent::KnownCoordinators> LoadCoordinators() override {
+    return journal_->LoadCoordinators();
   }
   Status RecordReport(const site_agent::ReleaseRecord& record, const v1::ReportHeader& header,
                       ByteSpan payload) override {
@@ -110,6 +116,12 @@ class StoppingTrainer final : public training::LocalTrainer {
                                                 const data::Examples& examples,
                                                 const std::atomic<bool>* cancelled) override {
     return trainer_->Evaluate(plan, parameters, examples, cancelled);
+  }
+  StatusOr<training::RowEvaluation> EvaluateRows(const models::GraphPlan& plan,
+                                                 std::span<const float> parameters,
+                                                 const data::Examples& examples,
+                                                 const std::atomic<bool>* cancelled) override {
+    return trainer_->EvaluateRows(plan, parameters, examples, cancelled);
   }
   [[nodiscard]] std::string device() const override { return trainer_->device(); }
 

@@ -82,6 +82,9 @@ class CoordinatorParty::WatchedStore final : public coordinator::JobStore {
     return store_->LoadSites();
   }
   StatusOr<std::uint64_t> RosterVersion() override { return store_->RosterVersion(); }
+  Status RecordStart(Time when) override { return store_->RecordStart(when); }
+  StatusOr<std::vector<Time>> LoadStarts() override { return store_->LoadStarts(); }
+  StatusOr<std::uint64_t> NumEvents() override { return store_->NumEvents(); }
 
  private:
   const std::unique_ptr<coordinator::JobStore> store_;

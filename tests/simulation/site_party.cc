@@ -55,7 +55,7 @@ struct SiteParty::Process {
                   .policy = {},
                   .state_directory = party.machine_.directory(),
                   .promises = promises}),
-        accounts(*ledger),
+        accounts(*ledger, party.machine_.directory()),
         trainer([&party] { party.witness_.ComputationBegins(party.name_, party.machine_); }),
         work({.config = party.config_,
               .config_directory = party.parties_.table_directory(),

@@ -56,7 +56,7 @@ class JournalTest : public testing::Test {
   // One number from the database file.
   std::int64_t Count(std::string_view sql) {
     journal_.reset();
-    const storage::Migration already_applied[] = {{.sql = "SELECT 1"}};
+    const storage::Migration already_applied[] = {{.sql = "SELECT 1"}, {.sql = "SELECT 1"}};
     auto database = storage::Database::Open(state_ / "journal.db", already_applied);
     EXPECT_TRUE(database.ok()) << database.status();
     auto statement = database->Prepare(sql);
@@ -194,6 +194,31 @@ TEST_F(JournalTest, TheStateDirectoryIsClosedToOtherUsers) {
   const auto permissions = std::filesystem::status(state_).permissions();
 
   EXPECT_EQ(permissions & std::filesystem::perms::all, std::filesystem::perms::owner_all);
+}
+
+TEST_F(JournalTest, ASpoiltPayloadIsNotSent) {
+  ASSERT_TRUE(Record(kOne, Bytes(100, 7)).ok());
+  EXPECT_EQ(Count("UPDATE reports SET payload = zeroblob(100) RETURNING 1"), 1);
+  Reopen();
+
+  EXPECT_EQ(journal_->LoadReport(kOne).status().code(), StatusCode::kDataLoss);
+}
+
+TEST_F(JournalTest, RemembersWhichCoordinatorsWereFollowed) {
+  EXPECT_EQ(*journal_->LoadCoordinators(), KnownCoordinators{});
+  KnownCoordinators known = {
+      .current = CoordinatorState{.lineage = "a", .epoch = 1, .instance = "i", .version = 5}};
+  ASSERT_TRUE(journal_->RecordCoordinators(known).ok());
+  known.current->version = 7;
+  ASSERT_TRUE(journal_->RecordCoordinators(known).ok());
+  known.retired = {"a"};
+  known.current = CoordinatorState{
+      .lineage = "b", .epoch = 2, .instance = "j", .version = 6, .accepts_loss = true};
+  ASSERT_TRUE(journal_->RecordCoordinators(known).ok());
+
+  Reopen();
+
+  EXPECT_EQ(*journal_->LoadCoordinators(), known);
 }
 
 }  // namespace

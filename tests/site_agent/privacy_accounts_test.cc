@@ -73,7 +73,7 @@ class PrivacyAccountsTest : public testing::Test {
         privacy::Ledger::Open(privacy::LedgerFilesIn(directory_.path(), directory_.path()), clock_);
     ASSERT_TRUE(ledger.ok()) << ledger.status();
     ledger_ = *std::move(ledger);
-    accounts_.emplace(*ledger_);
+    accounts_.emplace(*ledger_, directory_.path());
   }
   AccountedJob Job() const { return {job_, JobId("job-1"), dataset_}; }
   StatusOr<std::shared_ptr<const PrivacyCharge>> Charge(const std::string& task,
@@ -178,6 +178,28 @@ TEST_F(AccountsOfMetricsTest, MetricsCountAgainstTheBudget) {
 }
 
 // ---------------------------------------------------------------------------- the door
+
+TEST_F(PrivacyAccountsTest, ALedgerBehindItsReceiptIsChargedNothingUntilTheLossIsAccepted) {
+  ASSERT_TRUE(Charge("job-1/1/1/north").ok());
+  privacy::LedgerHead ahead = accounts_->Head();
+  accounts_->TakeReceipt(ahead);
+  EXPECT_TRUE(Charge("job-1/2/1/north").ok());
+
+  ahead.seq += 5;
+  accounts_->TakeReceipt(ahead);
+
+  const Status refused = Charge("job-1/3/1/north").status();
+  EXPECT_EQ(CodeOfAccounts(refused), ReasonCode::kLedgerRolledBack);
+  EXPECT_THAT(MessageOf(refused), HasSubstr("rolled back"));
+  const auto kept = directory_.path() / kRefusedReceiptFile;
+  EXPECT_EQ(ReadWholeFile(kept), privacy::EncodeHead(ahead));
+  std::filesystem::rename(kept, directory_.path() / kAcceptedReceiptFile);
+  accounts_->TakeReceipt(ahead);
+  EXPECT_TRUE(Charge("job-1/3/1/north").ok());
+  ahead.seq += 1;  // Another loss than the accepted one.
+  accounts_->TakeReceipt(ahead);
+  EXPECT_FALSE(Charge("job-1/4/1/north").ok());
+}
 
 class PrivateReleaseTest : public PrivacyAccountsTest {
  protected:

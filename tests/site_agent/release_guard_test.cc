@@ -39,6 +39,8 @@ class FailingJournal final : public Journal {
     last = record;
     return answer;
   }
+  Status RecordCoordinators(const KnownCoordinators&) override { return answer; }
+  StatusOr<KnownCoordinators> LoadCoordinators() override { return KnownCoordinators(); }
   Status RecordReport(const ReleaseRecord&, const v1::ReportHeader&, ByteSpan) override {
     return answer;
   }
@@ -317,16 +319,37 @@ TEST_F(ReleaseGuardTest, AHelloTellsConfiguredDatasetsAndTakenTasks) {
   EXPECT_EQ(hello.clock().seconds(), 24 * 365 * 50 * 3600);
 }
 
+TEST_F(ReleaseGuardTest, AHelloTellsTheStateDirectoryAndWhereTheLedgerStands) {
+  const std::string lineage(32, 'a');
+  ASSERT_TRUE(guard_
+                  .Release(HelloRelease{.datasets = {},
+                                        .active_tasks = {},
+                                        .state = {.lineage = lineage, .epoch = 4},
+                                        .ledger = privacy::LedgerHead{.seq = 7, .digest = {1}}})
+                  .ok());
+  ASSERT_TRUE(guard_.Release(HeartbeatRelease{privacy::LedgerHead{.seq = 8, .digest = {}}}).ok());
+
+  const v1::SiteHello& hello = outlet_.messages.at(0).hello();
+  EXPECT_EQ(hello.state().lineage(), lineage);
+  EXPECT_EQ(hello.state().epoch(), 4u);
+  EXPECT_EQ(hello.ledger().seq(), 7u);
+  EXPECT_EQ(hello.ledger().digest().size(), 32u);
+  EXPECT_EQ(outlet_.messages.at(1).heartbeat().ledger().seq(), 8u);
+}
+
 TEST_F(ReleaseGuardTest, RefusesSpoiledControlMessages) {
-  const ControlRelease spoiled[] = {HelloRelease{{"stroke"}, {}},
-                                    HelloRelease{{}, {TaskId("a b")}},
-                                    HelloRelease{{}, std::vector<TaskId>(65, kTask)},
-                                    HelloRelease{std::vector<std::string>(257, "heart"), {}},
-                                    AcceptedRelease{TaskId("")},
-                                    AcceptedRelease{TaskId(std::string(129, 'a'))},
-                                    RefusedRelease{TaskId("a\nb"), {.code = ReasonCode::kBusy}},
-                                    ProgressRelease{TaskId("a b"), 1},
-                                    ProgressRelease{kTask, 1001}};
+  const ControlRelease spoiled[] = {
+      HelloRelease{{"stroke"}, {}},
+      HelloRelease{{}, {TaskId("a b")}},
+      HelloRelease{{}, std::vector<TaskId>(65, kTask)},
+      HelloRelease{std::vector<std::string>(257, "heart"), {}},
+      HelloRelease{
+          .datasets = {}, .active_tasks = {}, .state = {.lineage = "north ward", .epoch = 1}},
+      AcceptedRelease{TaskId("")},
+      AcceptedRelease{TaskId(std::string(129, 'a'))},
+      RefusedRelease{TaskId("a\nb"), {.code = ReasonCode::kBusy}},
+      ProgressRelease{TaskId("a b"), 1},
+      ProgressRelease{kTask, 1001}};
   for (const ControlRelease& release : spoiled) {
     EXPECT_EQ(guard_.Release(release).code(), StatusCode::kPermissionDenied) << release.index();
   }

@@ -43,6 +43,44 @@ TEST(SessionMessagesTest, ReadsAGreeting) {
   EXPECT_EQ(greeted->clock, Time(std::chrono::seconds(1'700'000'000)));
 }
 
+TEST(SessionMessagesTest, ReadsWhichStateACoordinatorHasAndItsReceipt) {
+  v1::CoordinatorMessage message = HelloMessage();
+  message.mutable_hello()->mutable_state()->set_lineage(std::string(32, 'a'));
+  message.mutable_hello()->mutable_state()->set_epoch(4);
+  message.mutable_hello()->set_instance("i");
+  message.mutable_hello()->set_state_version(9);
+  message.mutable_hello()->set_accepts_loss(true);
+  message.mutable_hello()->mutable_ledger_receipt()->set_seq(7);
+  message.mutable_hello()->mutable_ledger_receipt()->set_digest(std::string(32, '\1'));
+
+  const std::optional<Event> event = DecodeMessage(message);
+
+  const auto& greeted = std::get<CoordinatorGreeted>(*event);
+  EXPECT_EQ(greeted.state, (CoordinatorState{.lineage = std::string(32, 'a'),
+                                             .epoch = 4,
+                                             .instance = "i",
+                                             .version = 9,
+                                             .accepts_loss = true}));
+  EXPECT_EQ(greeted.receipt->seq, 7u);
+  v1::CoordinatorMessage task = TaskMessage();
+  task.mutable_task()->set_state_version(11);
+  EXPECT_EQ(std::get<TaskArrived>(*DecodeMessage(task)).state_version, 11u);
+}
+
+TEST(SessionMessagesTest, AMalformedStateOrReceiptIsMisbehaviour) {
+  v1::CoordinatorMessage lineage = HelloMessage();
+  lineage.mutable_hello()->mutable_state()->set_lineage("a");
+  lineage.mutable_hello()->mutable_state()->set_epoch(1);
+  v1::CoordinatorMessage epoch = HelloMessage();
+  epoch.mutable_hello()->mutable_state()->set_lineage(std::string(32, 'a'));
+  v1::CoordinatorMessage receipt = HelloMessage();
+  receipt.mutable_hello()->mutable_ledger_receipt()->set_digest("short");
+
+  EXPECT_TRUE(IsMisbehaviour(DecodeMessage(lineage)));
+  EXPECT_TRUE(IsMisbehaviour(DecodeMessage(epoch)));
+  EXPECT_TRUE(IsMisbehaviour(DecodeMessage(receipt)));
+}
+
 TEST(SessionMessagesTest, ReadsATask) {
   const std::optional<Event> event = DecodeMessage(TaskMessage());
 

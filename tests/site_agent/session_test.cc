@@ -37,6 +37,12 @@ struct NameOfAction {
   std::string operator()(const RecordVerdict& a) const {
     return "record " + (a.refusal ? std::string(NameOf(a.refusal->code)) : "allowed");
   }
+  std::string operator()(const RecordCoordinator& a) const {
+    return "follow version " + std::to_string(a.known.current->version);
+  }
+  std::string operator()(const TakeReceipt& a) const {
+    return "receipt " + std::to_string(a.receipt.seq);
+  }
   std::string operator()(const StartWork& a) const { return "start " + a.task->task_id(); }
   std::string operator()(const CancelWork& a) const { return "cancel " + a.task_id.value(); }
   std::string operator()(const SendReport& a) const { return "report " + a.task_id.value(); }
@@ -114,6 +120,53 @@ TEST_F(SessionTest, RefusesAHeartbeatIntervalOutOfBounds) {
 
     EXPECT_THAT(Step(CoordinatorGreeted{interval, now_}), ElementsAre("hang up"));
   }
+}
+
+TEST_F(SessionTest, FollowsACoordinatorAndRemembersHowFarItIs) {
+  Step(TimePassed{});
+  Step(LinkOpened{});
+  const CoordinatorState told{.lineage = "a", .epoch = 1, .instance = "i", .version = 5};
+
+  EXPECT_THAT(Step(CoordinatorGreeted{kInterval, now_, told, privacy::LedgerHead{.seq = 3}}),
+              ElementsAre("follow version 5", "receipt 3", "connected"));
+  EXPECT_THAT(Step(CoordinatorGreeted{kInterval, now_, told}), IsEmpty());
+  TaskArrived task = Arrival(kOne);
+  task.state_version = 8;
+  EXPECT_THAT(Step(task), ElementsAre("follow version 8", "start job-1/1/1/north"));
+}
+
+TEST_F(SessionTest, HangsUpOnACoordinatorThatKnowsLessThanOneBefore) {
+  const CoordinatorState known{.lineage = "a", .epoch = 4, .instance = "i", .version = 50};
+  session_ = Session(SessionOptions{}, {kTwo}, kStart, {.current = known, .retired = {}});
+  CoordinatorState told = known;
+  told.version = 49;
+  Step(TimePassed{});
+  Step(LinkOpened{});
+
+  EXPECT_THAT(Step(CoordinatorGreeted{kInterval, now_, told}), ElementsAre("hang up"));
+  EXPECT_THAT(Step(LinkClosed{"cancelled", kInterval}),
+              ElementsAre(HasSubstr("lost this site does not follow the coordinator")));
+  // Nor one that does not tell. Reports wait for one that is followed.
+  Pass(kInterval);
+  Step(LinkOpened{});
+  EXPECT_THAT(Step(CoordinatorGreeted{kInterval, now_}), ElementsAre("hang up"));
+  Step(LinkClosed{"cancelled", kInterval});
+  Pass(kInterval);
+  Step(LinkOpened{});
+  EXPECT_THAT(Step(CoordinatorGreeted{kInterval, now_, known}),
+              ElementsAre("connected", "report " + kTwo.value()));
+}
+
+TEST_F(SessionTest, ATaskThatIsAskedAgainHasTheNewDeadline) {
+  Connect();
+  Step(Arrival(kOne, std::chrono::seconds(20)));
+  Step(Arrival(kTwo, std::chrono::seconds(20)));
+  now_ += std::chrono::seconds(5);
+  Step(Arrival(kOne, std::chrono::seconds(60)));
+  Step(Arrival(kTwo, std::chrono::seconds(60)));
+
+  EXPECT_THAT(Pass(std::chrono::seconds(50)), testing::Not(testing::Contains(HasSubstr("refuse"))));
+  EXPECT_THAT(Pass(std::chrono::seconds(10)), testing::Contains(HasSubstr("TASK_EXPIRED")));
 }
 
 TEST_F(SessionTest, SpeaksAtEveryInterval) {

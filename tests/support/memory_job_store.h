@@ -98,6 +98,18 @@ class MemoryJobStore final : public coordinator::JobStore {
   StatusOr<std::map<SiteId, coordinator::StoredSite>> LoadSites() override { return state_.sites; }
   StatusOr<std::uint64_t> RosterVersion() override { return state_.roster_version; }
 
+  Status RecordStart(Time when) override {
+    state_.starts.push_back(when);
+    if (state_.starts.size() > kMostStarts) state_.starts.erase(state_.starts.begin());
+    return OkStatus();
+  }
+  StatusOr<std::vector<Time>> LoadStarts() override { return state_.starts; }
+  StatusOr<std::uint64_t> NumEvents() override {
+    std::uint64_t num_events = 0;
+    for (const Row& row : state_.jobs) num_events += row.job.events.size();
+    return num_events;
+  }
+
  private:
   struct Row {
     coordinator::StoredJob job;
@@ -110,6 +122,7 @@ class MemoryJobStore final : public coordinator::JobStore {
     std::map<std::pair<JobId, std::string>, crypto::Digest> names;
     std::map<SiteId, coordinator::StoredSite> sites;
     std::uint64_t roster_version = 0;
+    std::vector<Time> starts;
 
     Row* Find(const JobId& id) {
       const auto row = std::find_if(jobs.begin(), jobs.end(), [&](const Row& candidate) {
