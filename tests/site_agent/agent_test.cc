@@ -10,6 +10,7 @@
 #include "core/rpc/chunks.h"
 #include "core/rpc/tls.h"
 #include "jobs/signed_job.h"
+#include "site_agent/checkpoints.h"
 #include "tests/site_agent/fake_coordinator.h"
 #include "tests/site_agent/fixtures.h"
 
@@ -198,6 +199,32 @@ TEST_F(AgentTest, ADrainTellsTheCoordinatorWhatItGivesUp) {
   drained.set_value();
   agent->Wait();
   EXPECT_EQ(coordinator_.num_reports(), 0);
+}
+
+TEST_F(AgentTest, WhereTrainingStoodIsForgottenWithTheReportAndNotWithACancellation) {
+  Checkpoints checkpoints(config_.state_directory());
+  std::promise<void> training;
+  std::promise<void> drained;
+  during_training_ = [&] {
+    training.set_value();
+    drained.get_future().wait();
+  };
+  auto agent = Start();
+  ASSERT_TRUE(checkpoints.Keep(crypto::Digest{}, {}).ok());
+  coordinator_.Send(TaskMessage(1));
+  training.get_future().wait();
+  agent->Drain();
+  coordinator_.WaitFor(v1::SiteMessage::kRefused);
+  drained.set_value();
+  agent->Wait();
+  EXPECT_FALSE(checkpoints.IsEmpty());
+
+  during_training_ = nullptr;
+  agent.reset();
+  agent = Start();
+  coordinator_.Send(TaskMessage(1));
+  coordinator_.WaitForReport(1);
+  EXPECT_TRUE(checkpoints.IsEmpty());
 }
 
 TEST_F(AgentTest, AStateDirectoryInUseIsRefused) {
