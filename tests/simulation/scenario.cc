@@ -20,7 +20,7 @@ constexpr std::uint64_t kMostTroubles = 6;
 constexpr std::uint64_t kMostWritesUntilFault = 60;
 // Secure aggregation takes ten times the time of reports in the clear, privacy more.
 constexpr double kShareOfPrivate = 0.01;
-constexpr double kShareOfMasked = 0.2;
+constexpr double kShareOfMasked = 0.15;
 constexpr std::uint32_t kAttemptsOfPrivateJob = 100;
 // Enough for all those attempts.
 constexpr double kNoiseMultiplier = 60;

@@ -1,9 +1,12 @@
 #include "tests/simulation/simulation.h"
 
-#include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
+#include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -32,11 +35,34 @@ void Mix(std::string_view line, std::uint64_t& story) {
   }
 }
 
+// Where the machines of a seed keep their files: the same path each time, since stories quote it.
+class Scratch {
+ public:
+  explicit Scratch(std::uint64_t seed) : path_(Parent() / ("seed-" + std::to_string(seed))) {
+    std::filesystem::create_directory(path_);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  static const std::filesystem::path& Parent() {
+    static const support::TemporaryDirectory parent(support::Medium::kMemory);
+    return parent.path();
+  }
+  const std::filesystem::path path_;
+};
+
 class Federation {
  public:
   Federation(std::uint64_t seed, std::optional<Protection> only, Parties& parties,
              World::Report trace)
-      : scenario_(DrawScenario(seed, only)),
+      : directory_(seed),
+        scenario_(DrawScenario(seed, only)),
         world_(seed, std::move(trace)),
         parties_(parties),
         witness_(world_, parties),
@@ -224,7 +250,7 @@ class Federation {
     }
   }
 
-  support::TemporaryDirectory directory_{support::Medium::kMemory};
+  const Scratch directory_;
   const Scenario scenario_;
   World world_;
   Parties& parties_;
