@@ -1,0 +1,1 @@
+chorale_fuzz(NAME archive SRCS archive_fuzz.cc DEPS core crypto storage)
