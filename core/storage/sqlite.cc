@@ -181,7 +181,10 @@ Status Prepare(Database& database, std::span<const Migration> migrations) {
     return FailedPrecondition("this disk has no shared memory for write-ahead logging (mode is " +
                               mode + "); use a local disk");
   }
-  return Migrate(database, migrations);
+  CHORALE_RETURN_IF_ERROR(Migrate(database, migrations));
+  // A process that was killed may have left a transaction in the log that nobody has synced. It
+  // shows from here on, so it must not be lost to a power cut: a checkpoint syncs the log first.
+  return database.Execute("PRAGMA wal_checkpoint(PASSIVE)");
 }
 
 }  // namespace
