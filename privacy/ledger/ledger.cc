@@ -61,6 +61,12 @@ StatusOr<Replayed> Replay(EntryStore& store) {
   return replayed;
 }
 
+// A full disk: what a ledger has exhausted is a budget, and that is for good.
+Status NotBudget(const Status& written) {
+  if (written.code() != StatusCode::kResourceExhausted) return written;
+  return Unavailable("the privacy ledger cannot be written: " + MessageOf(written));
+}
+
 class SqliteLedger final : public Ledger {
  public:
   SqliteLedger(LedgerFiles files, const Clock& clock, EntryStore store, Replayed replayed)
@@ -127,10 +133,10 @@ class SqliteLedger final : public Ledger {
   Status Append(decltype(Entry::kind) kind) {
     const Entry entry{.time = clock_.WallNow(), .kind = std::move(kind)};
     const Bytes bytes = EncodeEntry(entry);
-    CHORALE_RETURN_IF_ERROR(store_.Append(head_, bytes));
+    CHORALE_RETURN_IF_ERROR(NotBudget(store_.Append(head_, bytes)));
     head_ = Extend(head_, bytes);
     CHORALE_RETURN_IF_ERROR(state_.Apply(head_.seq, entry));
-    return WriteHeadFile();
+    return NotBudget(WriteHeadFile());
   }
 
   mutable std::mutex mutex_;  // Guards everything below.

@@ -30,8 +30,8 @@ struct LedgerFiles {
 
 // Safe for concurrent use.
 //
-// Of every call besides what it says: RESOURCE_EXHAUSTED disk full, UNAVAILABLE an I/O error; the
-// row may then be there or not, and the call is to be repeated. FAILED_PRECONDITION: another
+// Of every call besides what it says: UNAVAILABLE an I/O error, a full disk among them; the row may
+// then be there or not, and the call is to be repeated. FAILED_PRECONDITION: another
 // process wrote to the ledger; no more can be appended until it is opened again.
 class Ledger {
  public:

@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <cmath>
+#include <csignal>
 #include <fstream>
 #include <thread>
 
@@ -60,6 +62,43 @@ class LedgerTest : public testing::Test {
   LedgerHome home_;
   LedgerHead head_;
 };
+
+// A disk on which no file may grow any further, as long as this lives.
+class NoRoom {
+ public:
+  NoRoom() {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before_.rlim_max};
+    handler_ = std::signal(SIGXFSZ, SIG_IGN);
+    ::setrlimit(RLIMIT_FSIZE, &none);
+  }
+  ~NoRoom() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int) = nullptr;
+};
+
+// Whoever refuses a job for its budget refuses it for good.
+TEST_F(LedgerTest, AFullDiskIsNoExhaustedBudget) {
+  const std::unique_ptr<Ledger> ledger = home_.Open();
+  {
+    const NoRoom full;
+    EXPECT_EQ(ledger->Reserve(ValidRequest()).status().code(), StatusCode::kUnavailable);
+  }
+  const StatusOr<ReservationId> job = ledger->Reserve(ValidRequest());
+  ASSERT_TRUE(job.ok()) << job.status();
+  {
+    const NoRoom full;
+    const Status refused = ledger->Start(StepsOf(*job, "task-1", 10));
+    EXPECT_EQ(refused.code(), StatusCode::kUnavailable);
+    EXPECT_THAT(MessageOf(refused), HasSubstr("cannot be written"));
+  }
+  EXPECT_TRUE(ledger->Start(StepsOf(*job, "task-1", 10)).ok());
+}
 
 TEST_F(LedgerTest, SpendingSurvivesTheProcess) {
   BurnDown before;
