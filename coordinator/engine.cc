@@ -205,10 +205,10 @@ Status Engine::RollBack(const Status& why) {
     }
     entry->machine = *std::move(machine);
     // What the session has done since the last commit, the job has not. Who asks for its messages
-    // meanwhile learns that the task is closed.
+    // before it is made again is told to come back.
     if (const Round* round = entry->machine.round();
         round != nullptr && entry->exchange != nullptr) {
-      parts_.tasks.Close(id, round->key());
+      parts_.tasks.Suspend(id, round->key());
     }
     entry->exchange = nullptr;
     entry->messages = nullptr;

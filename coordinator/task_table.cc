@@ -90,6 +90,7 @@ void TaskTable::Open(OpenTask task) {
   std::shared_ptr<Entry>& entry = entries_[task.id];
   if (entry == nullptr) entry = std::make_shared<Entry>();
   entry->task = std::move(task);
+  entry->is_suspended = false;
 }
 
 void TaskTable::MarkReported(const TaskId& id, const Report& report) {
@@ -101,13 +102,26 @@ void TaskTable::MarkReported(const TaskId& id, const Report& report) {
 
 void TaskTable::Close(const JobId& job, RoundKey round) {
   const std::scoped_lock lock(mutex_);
+  const auto [begin, end] = CancelCalls(job, round);
+  entries_.erase(begin, end);
+}
+
+void TaskTable::Suspend(const JobId& job, RoundKey round) {
+  const std::scoped_lock lock(mutex_);
+  const auto [begin, end] = CancelCalls(job, round);
+  for (auto entry = begin; entry != end; ++entry) entry->second->is_suspended = true;
+}
+
+std::pair<TaskTable::Entries::iterator, TaskTable::Entries::iterator> TaskTable::CancelCalls(
+    const JobId& job, RoundKey round) {
   // Ids of one round share a prefix, so they stand together.
   const std::string prefix = TaskIdOf(job, round, SiteId("")).value();
-  auto entry = entries_.lower_bound(TaskId(prefix));
-  while (entry != entries_.end() && entry->first.value().starts_with(prefix)) {
-    for (const Call& call : entry->second->calls) call.cancel();
-    entry = entries_.erase(entry);
+  const auto begin = entries_.lower_bound(TaskId(prefix));
+  auto end = begin;
+  for (; end != entries_.end() && end->first.value().starts_with(prefix); ++end) {
+    for (const Call& call : end->second->calls) call.cancel();
   }
+  return {begin, end};
 }
 
 StatusOr<TaskTable::Transfer> TaskTable::Begin(const TaskId& id, const SiteId& site,
@@ -154,6 +168,9 @@ StatusOr<std::shared_ptr<TaskTable::Entry>> TaskTable::FindEntry(const TaskId& i
     return FailedPrecondition("the task is not open: its round is closed");
   }
   if (entry->second->task.site != site) return PermissionDenied("the task is another site's");
+  if (entry->second->is_suspended) {
+    return Unavailable("the coordinator has to read back how the round stands: try again");
+  }
   return entry->second;
 }
 

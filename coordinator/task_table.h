@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "chorale/v1/jobs.pb.h"
@@ -93,6 +94,9 @@ class TaskTable {
   void MarkReported(const TaskId& id, const Report& report);
   // Removes the tasks of a round and cancels their transfers.
   void Close(const JobId& job, RoundKey round);
+  // Nobody knows just now how the round stands: cancels its transfers, and tells whoever asks for
+  // one of its tasks to try again, until the task is opened again or closed.
+  void Suspend(const JobId& job, RoundKey round);
 
   // A call of a site that has not yet said which task it is about.
   class SilentCall {
@@ -122,7 +126,8 @@ class TaskTable {
   // Begins a transfer for a task of this site. `cancel` is called, from any thread and under the
   // table's lock, when the task is closed before the transfer ends; it must not block.
   // FAILED_PRECONDITION: no such open task, that is, its round is closed; PERMISSION_DENIED:
-  // another site's; RESOURCE_EXHAUSTED: too many transfers, try again.
+  // another site's; UNAVAILABLE: suspended, try again; RESOURCE_EXHAUSTED: too many transfers, try
+  // again.
   [[nodiscard]] StatusOr<Transfer> Begin(const TaskId& id, const SiteId& site, Direction direction,
                                          std::function<void()> cancel);
   // How much of this payload a broken transfer has left. One that is still under way is cancelled
@@ -141,18 +146,22 @@ class TaskTable {
   };
   struct Entry {
     OpenTask task;
+    bool is_suspended = false;
     std::list<Call> calls;  // The transfers under way.
     std::unique_ptr<PartialPayload> partial;
     std::atomic<std::uint64_t> bytes_down{0};
   };
+  // shared_ptr: transfers outlive their task's removal.
+  using Entries = std::map<TaskId, std::shared_ptr<Entry>>;
+  // Of the round's tasks, which it returns. REQUIRES: mutex_ held.
+  std::pair<Entries::iterator, Entries::iterator> CancelCalls(const JobId& job, RoundKey round);
   [[nodiscard]] StatusOr<std::shared_ptr<Entry>> FindEntry(const TaskId& id,
                                                            const SiteId& site) const;
 
   const std::size_t max_transfers_;
   mutable std::mutex mutex_;  // Guards everything below and the entries.
   std::condition_variable call_ended_;
-  std::map<TaskId, std::shared_ptr<Entry>>
-      entries_;  // shared_ptr: transfers outlive their task's removal.
+  Entries entries_;
   std::size_t num_transfers_ = 0;
   std::list<SilentCall::Record> silent_;
 };

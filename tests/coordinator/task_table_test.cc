@@ -55,6 +55,28 @@ TEST_F(TaskTableTest, CancelsTransfersWhenTheRoundCloses) {
   EXPECT_EQ(Begin().status().code(), StatusCode::kFailedPrecondition);
 }
 
+TEST_F(TaskTableTest, TellsWhoeverAsksForASuspendedTaskToTryAgainUntilItIsOpened) {
+  const auto transfer = Begin();
+  ASSERT_TRUE(transfer.ok());
+  const OpenTask task = *table_.Find(kTask, kNorth);
+
+  table_.Suspend(kJob, kRound);
+
+  EXPECT_EQ(num_cancelled_, 1);
+  EXPECT_EQ(Begin().status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(table_.Find(kTask, kNorth).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(table_.Find(kTask, SiteId("south")).status().code(), StatusCode::kPermissionDenied);
+  table_.Open(task);
+  EXPECT_TRUE(Begin().ok());
+}
+
+TEST_F(TaskTableTest, ASuspendedTaskMayBeClosed) {
+  table_.Suspend(kJob, kRound);
+  table_.Close(kJob, kRound);
+
+  EXPECT_EQ(Begin().status().code(), StatusCode::kFailedPrecondition);
+}
+
 TEST_F(TaskTableTest, ClosesOneRoundOnly) {
   const RoundKey tenth{RoundNumber(10), 1};
   const TaskId other = TaskIdOf(kJob, tenth, kNorth);

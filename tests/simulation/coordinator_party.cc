@@ -325,6 +325,11 @@ Status CoordinatorParty::Report(const std::string& site, const v1::ReportHeader&
   return **answer;
 }
 
+bool CoordinatorParty::SaysTryAgain(const std::string& site, const std::string& task_id) const {
+  return process_->tasks.Find(TaskId(task_id), SiteId(site)).status().code() ==
+         StatusCode::kUnavailable;
+}
+
 Status CoordinatorParty::Fetch(const std::string& site, const TaskId& task_id,
                                const crypto::BlobId& blob,
                                const std::function<Status(const v1::Chunk&)>& accept) {

@@ -46,6 +46,8 @@ class CoordinatorParty final : public CoordinatorEnd {
 
   // ---- calls; UNAVAILABLE: it died meanwhile
   Status Report(const std::string& site, const v1::ReportHeader& header, ByteSpan payload);
+  // Whether a fetch for the task would be told to try again. REQUIRES: IsUp().
+  [[nodiscard]] bool SaysTryAgain(const std::string& site, const std::string& task_id) const;
   Status Fetch(const std::string& site, const TaskId& task, const crypto::BlobId& blob,
                const std::function<Status(const v1::Chunk&)>& accept);
   StatusOr<JobId> Submit(const coordinator::Submission& submission);

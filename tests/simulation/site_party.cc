@@ -224,7 +224,8 @@ void SiteParty::DoWork() {
   const auto& work = process_->driver->session().state().work;
   if (!work.has_value()) return;
   // Fetching tries again until it succeeds or the work is withdrawn.
-  if (!work->is_cancelled && !CanReachCoordinator()) {
+  if (!work->is_cancelled &&
+      (!CanReachCoordinator() || coordinator_.SaysTryAgain(name_, work->task.task->task_id()))) {
     machine_.After(world_.Between(std::chrono::milliseconds(100), std::chrono::seconds(10)),
                    [this] { DoWork(); });
     return;
