@@ -102,6 +102,9 @@ Selection SelectCohort(std::span<const Candidate> candidates, const CohortRules&
     if (!tally.refusals.empty()) reason += ", " + tally.refusals;
     return TooFewSites{std::move(reason)};
   }
+  if (rules.preferred.size() >= quorum && std::ranges::includes(tally.eligible, rules.preferred)) {
+    return Cohort{rules.preferred};
+  }
   if (rules.takes_turns) return Cohort{{NextInTurn(tally.eligible, rules)}};
   if (rules.cohort_size == 0 || tally.eligible.size() <= rules.cohort_size) {
     return Cohort{std::move(tally.eligible)};

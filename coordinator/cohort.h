@@ -31,6 +31,8 @@ struct CohortRules {
   // One site a round, in an order that the seed draws and that repeats (cyclic training).
   bool takes_turns = false;
   std::optional<SiteId> previous = {};  // Whose turn was last; unset: nobody's.
+  // Where all of these can be asked, they are, and nobody else. Sorted.
+  std::vector<SiteId> preferred = {};
 };
 
 struct Cohort {
@@ -48,7 +50,7 @@ using Selection = std::variant<Cohort, TooFewSites, NeverEnoughSites>;
 // has not refused this job. Of more than cohort_size eligible sites a sample is drawn that depends
 // on the seed, the round and its attempt alone. Where sites take turns, the next eligible one
 // behind the previous is taken: who is away is skipped, and the order of the others does not depend
-// on who is on the roster. `candidates` are sorted by site id.
+// on who is on the roster. `candidates` and `preferred` are sorted by site id.
 [[nodiscard]] Selection SelectCohort(std::span<const Candidate> candidates,
                                      const CohortRules& rules, RoundKey round);
 

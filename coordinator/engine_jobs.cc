@@ -13,6 +13,7 @@
 #include "data/data_spec.h"
 #include "jobs/job_spec.h"
 #include "jobs/masking.h"
+#include "jobs/privacy_spec.h"
 
 // The engine's jobs: submission, cohorts, and what actions do.
 namespace chorale::coordinator {
@@ -304,6 +305,8 @@ CohortRules Engine::CohortRulesOf(const JobEntry& entry) const {
   if (jobs::IsMasked(entry.spec)) {
     rules.min_reports = std::max(rules.min_reports, secagg::kMinMembers);
   }
+  // Sums with noise may differ by one site.
+  if (!jobs::IsPrivate(entry.spec)) rules.preferred = entry.machine.begun_sum();
   if (entry.machine.phase() != Phase::kTraining) return rules;
   rules.cohort_size = entry.spec.rounds().cohort_size();
   if (entry.spec.aggregation().has_cyclic()) {

@@ -153,8 +153,10 @@ void Job::Commit(Transition transition, Time now) {
     if (!transition.is_forgiven) {
       consecutive_abandoned_ = transition.record->published() ? 0 : consecutive_abandoned_ + 1;
     }
+    if (transition.record->published()) begun_sum_.clear();
     rounds_.push_back(*std::move(transition.record));
   }
+  if (!transition.begun_sum.empty()) begun_sum_ = std::move(transition.begun_sum);
   if (transition.model.has_value()) {
     model_ = transition.model;
     server_state_ = transition.server_state;
@@ -348,6 +350,7 @@ StatusOr<Job::Transition> Job::On(const Running& state, const SessionLost& event
                                    RecordOf(OutcomeOf(state, state.round, event.reason, now)));
   transition.actions.insert(transition.actions.begin(), CloseTasks{key});
   transition.session_size = 0;
+  transition.begun_sum = BegunSum(state);
   transition.is_forgiven = true;
   return transition;
 }
@@ -425,7 +428,15 @@ StatusOr<Job::Transition> Job::StepRound(const Running& state, const RoundEvent&
   Transition transition =
       AfterAbandoned(round.key(), state.phase, RecordOf(OutcomeOf(state, round, reason, now)), now);
   transition.actions.insert(transition.actions.begin(), actions.begin(), actions.end());
+  transition.begun_sum = BegunSum(state);
   return transition;
+}
+
+std::vector<SiteId> Job::BegunSum(const Running& state) const {
+  std::vector<SiteId> sites;
+  if (state.round.key().step != RoundStep::kUnmasking) return sites;
+  for (const auto& [site, report] : Contributors()) sites.push_back(site);
+  return sites;
 }
 
 Job::Transition Job::AfterPublished(Phase phase, const v1::RoundRecord& record,

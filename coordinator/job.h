@@ -245,6 +245,9 @@ class Job {
   [[nodiscard]] std::optional<Time> ended_at() const { return ended_at_; }
   // The round that the present session of secure aggregation began with; unset: there is none.
   [[nodiscard]] const std::optional<RoundKey>& session_round() const { return session_round_; }
+  // Whose sum an attempt at the present round began to reveal and did not get: the site that helped
+  // reveals no sum over nearly the same sites. Sorted; empty: there is none.
+  [[nodiscard]] const std::vector<SiteId>& begun_sum() const { return begun_sum_; }
   // Of the running round, whatever its step: whose reports count so far; and how many were asked.
   [[nodiscard]] std::map<SiteId, Report> Contributors() const;
   [[nodiscard]] std::size_t cohort_size() const;
@@ -263,6 +266,7 @@ class Job {
     std::optional<std::pair<SiteId, Refusal>> refusal = {};
     std::optional<std::size_t> session_size = {};
     std::optional<RoundKey> session_round = {};
+    std::vector<SiteId> begun_sum = {};  // Unless empty.
     bool is_forgiven = false;  // The abandoned round was nobody's fault: it does not count.
   };
 
@@ -319,6 +323,8 @@ class Job {
                                           Time now) const;
   [[nodiscard]] Transition AfterAbandoned(RoundKey key, Phase phase, v1::RoundRecord record,
                                           Time now) const;
+  // Of a round that is given up as it stands.
+  [[nodiscard]] std::vector<SiteId> BegunSum(const Running& state) const;
   // Puts `record` on file as part of the transition.
   [[nodiscard]] Transition Recorded(Transition transition, RoundKey key,
                                     v1::RoundRecord record) const;
@@ -345,6 +351,7 @@ class Job {
   std::size_t session_size_ =
       0;  // Sites that the present session of secure aggregation began with.
   std::optional<RoundKey> session_round_;
+  std::vector<SiteId> begun_sum_;
   std::optional<Time> ended_at_;
 };
 

@@ -52,6 +52,16 @@ TEST(CohortTest, LeavesOutWhoeverIsNotEligible) {
               ElementsAre(SiteId("s104"), SiteId("s105")));
 }
 
+TEST(CohortTest, TakesThoseItPrefersAndNobodyElseWhereAllOfThemCanBeAsked) {
+  std::vector<Candidate> candidates = Many(4);
+  const CohortRules rules{.min_reports = 2, .preferred = {SiteId("s100"), SiteId("s102")}};
+
+  EXPECT_EQ(CohortOf(candidates, rules), rules.preferred);
+  candidates[2].is_connected = false;
+  EXPECT_THAT(CohortOf(candidates, rules),
+              ElementsAre(SiteId("s100"), SiteId("s101"), SiteId("s103")));
+}
+
 TEST(CohortTest, TellsWhatItWaitsFor) {
   std::vector<Candidate> candidates = Many(3);
   candidates[0].is_connected = false;

@@ -217,6 +217,29 @@ TEST_F(EngineMaskingTest, ASiteThatDropsOutAfterItsReportStaysInTheSum) {
   EXPECT_THAT(ModelOf(id), Each(testing::FloatEq(kMeanOfAll)));
 }
 
+TEST_F(EngineMaskingTest, ASumThatWasBegunToBeRevealedIsTriedAgainOverTheSameSites) {
+  const JobId id = Start(MaskedSpec(2));
+  ExchangeKeys();
+  DoStep({"east", "north", "south"});
+  Disconnect("west");
+  Advance(std::chrono::seconds(7));
+  DoWork();
+  DoStep({"east", "north", "south"});
+  DoWork();
+  DoStep({"east", "north"});  // They have revealed their part: a sum with west in it they refuse.
+  Connect("west");
+  Advance(std::chrono::seconds(12));  // A fifth of the round's deadline.
+  ASSERT_EQ(Shown(id).rounds_size(), 1);
+  EXPECT_THAT(Shown(id).rounds(0).reason(), HasSubstr("in step unmasking"));
+
+  const std::vector<std::string> same = {"east", "north", "south"};
+  EXPECT_EQ(Channel("west").NumTasks(), 0);
+  DoRound(same);
+  ASSERT_EQ(Shown(id).rounds_size(), 2);
+  EXPECT_TRUE(Shown(id).rounds(1).published());
+  EXPECT_EQ(Channel("west").NumTasks(), 1);  // The next round reveals another sum.
+}
+
 TEST_F(EngineMaskingTest, BelowTheThresholdTheRoundIsAbandonedAndNothingIsRevealed) {
   const JobId id = Start(MaskedSpec(1));
   ExchangeKeys();
@@ -382,10 +405,9 @@ TEST_F(EngineMaskingTest, AfterAFailedCommitNobodyIsBlamedForTheLostSession) {
   const JobId id = Start(MaskedSpec(1));
   store_.append_failure = ResourceExhausted("disk full");
   EXPECT_EQ(Send("east", Bytes(8, 1), "").code(), StatusCode::kUnavailable);
-  // The manifest is gone with the session: who asks for it refuses the task.
+  // The manifest is gone with the session for now: who asks for it is told to try again.
   const std::string lost = Task("north").task_id();
-  EXPECT_EQ(tasks_->Find(TaskId(lost), SiteId("north")).status().code(),
-            StatusCode::kFailedPrecondition);
+  EXPECT_EQ(tasks_->Find(TaskId(lost), SiteId("north")).status().code(), StatusCode::kUnavailable);
   store_.append_failure = OkStatus();
   engine_->TaskRefused(sessions_.at("north"), TaskId(lost), {"TASK_INVALID", "no such blob"});
   Connect("south");  // Nor is anybody asked again who comes back meanwhile.
