@@ -1,7 +1,6 @@
 #include "core/storage/archive.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -130,15 +129,10 @@ StatusOr<ArchiveWriter> ArchiveWriter::Create(const std::filesystem::path& path,
 }
 
 Status ArchiveWriter::AddFile(std::string_view name, const std::filesystem::path& path) {
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!file.is_open()) {
-    if (errno == ENOENT) return NotFound("no such file: " + path.string());
-    return SystemError(errno, "open", path);
-  }
-  struct stat status {};
-  if (::fstat(file.fd(), &status) != 0) return SystemError(errno, "examine", path);
-  if (!S_ISREG(status.st_mode)) return Unavailable(path.string() + " is not a regular file");
-  auto left = static_cast<std::uint64_t>(status.st_size);
+  CHORALE_ASSIGN_OR_RETURN(const internal::FileToRead source,
+                           internal::OpenToRead(path, O_NOFOLLOW));
+  const FileDescriptor& file = source.file;
+  std::uint64_t left = source.size_bytes;
   CHORALE_RETURN_IF_ERROR(state_->BeginEntry(name, left));
   Bytes piece(static_cast<std::size_t>(std::min<std::uint64_t>(left, kPieceBytes)));
   while (left > 0) {
@@ -274,12 +268,8 @@ Status ReadEntry(Source& source, std::set<std::string>& names, ArchiveVisitor& v
 }  // namespace
 
 StatusOr<crypto::Digest> ReadArchive(const std::filesystem::path& path, ArchiveVisitor& visitor) {
-  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file.is_open()) {
-    if (errno == ENOENT) return NotFound("no such file: " + path.string());
-    return SystemError(errno, "open", path);
-  }
-  Source source(path, std::move(file));
+  CHORALE_ASSIGN_OR_RETURN(internal::FileToRead opened, internal::OpenToRead(path));
+  Source source(path, std::move(opened.file));
   CHORALE_RETURN_IF_ERROR(ReadHeader(source, path, visitor));
   std::set<std::string> names;
   while (true) {

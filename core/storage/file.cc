@@ -85,18 +85,11 @@ Status WriteFileAtomically(const std::filesystem::path& path, ByteSpan bytes, Fi
 }
 
 StatusOr<std::string> ReadFile(const std::filesystem::path& path, std::uint64_t max_bytes) {
-  // O_NONBLOCK: opening a pipe without a writer would wait forever.
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file.is_open()) {
-    if (errno == ENOENT) return NotFound("no such file: " + path.string());
-    return SystemError(errno, "open", path);
-  }
-  struct stat status {};
-  if (::fstat(file.fd(), &status) != 0) return SystemError(errno, "examine", path);
-  if (!S_ISREG(status.st_mode)) return Unavailable(path.string() + " is not a regular file");
+  CHORALE_ASSIGN_OR_RETURN(const internal::FileToRead opened, internal::OpenToRead(path));
+  const FileDescriptor& file = opened.file;
   const Status too_large = ResourceExhausted(path.string() + " must have at most " +
                                              std::to_string(max_bytes) + " bytes");
-  if (static_cast<std::uint64_t>(status.st_size) > max_bytes) return too_large;
+  if (opened.size_bytes > max_bytes) return too_large;
 
   // The file may grow or shrink meanwhile: its end counts, not its size.
   std::string content;

@@ -1,6 +1,7 @@
 #include "core/storage/posix.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,6 +39,19 @@ Status SystemError(int error, std::string_view doing, const std::filesystem::pat
   if (IsNoSpace(error)) return ResourceExhausted(message);
   if (error == EACCES || error == EPERM || error == EROFS) return PermissionDenied(message);
   return Unavailable(message);
+}
+
+StatusOr<FileToRead> OpenToRead(const std::filesystem::path& path, int more_flags) {
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | more_flags));
+  if (!file.is_open()) {
+    if (errno == ENOENT) return NotFound("no such file: " + path.string());
+    return SystemError(errno, "open", path);
+  }
+  struct stat status {};
+  if (::fstat(file.fd(), &status) != 0) return SystemError(errno, "examine", path);
+  if (!S_ISREG(status.st_mode)) return Unavailable(path.string() + " is not a regular file");
+  return FileToRead{.file = std::move(file),
+                    .size_bytes = static_cast<std::uint64_t>(status.st_size)};
 }
 
 StatusOr<FileDescriptor> CreateTemporary(const std::filesystem::path& directory,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -33,6 +34,16 @@ class FileDescriptor {
 
 // True for the errors that mean: no room.
 [[nodiscard]] bool IsNoSpace(int error);
+
+// A regular file, to be read.
+struct FileToRead {
+  FileDescriptor file;
+  std::uint64_t size_bytes = 0;
+};
+// NOT_FOUND; UNAVAILABLE: no regular file. Waits for nobody at the other end of a pipe.
+// `more_flags` as of open(2).
+[[nodiscard]] StatusOr<FileToRead> OpenToRead(const std::filesystem::path& path,
+                                              int more_flags = 0);
 
 // A new file of mode 0600 in `directory`, named <prefix>XXXXXX; its name goes to `name`.
 [[nodiscard]] StatusOr<FileDescriptor> CreateTemporary(const std::filesystem::path& directory,
