@@ -1,5 +1,8 @@
 #include "tests/crash_points/stopping_store.h"
 
+#include <iterator>
+#include <string>
+
 namespace chorale::crash_points {
 namespace {
 
@@ -52,14 +55,14 @@ std::vector<std::string> NamesOf(const coordinator::Batch& batch) {
 StatusOr<std::vector<crypto::BlobId>> StoppingStore::Append(const coordinator::Batch& batch) {
   const std::vector<std::string> names = NamesOf(batch);
   for (const std::string& name : names) points_.Pass("before " + name);
-  StatusOr<std::vector<crypto::BlobId>> released = store_->Append(batch);
+  StatusOr<std::vector<crypto::BlobId>> released = ForwardingJobStore::Append(batch);
   if (!released.ok()) return released;
   for (const std::string& name : names) points_.Pass("after " + name);
   return released;
 }
 
 StatusOr<std::vector<coordinator::StoredJob>> StoppingStore::LoadUnfinished() {
-  StatusOr<std::vector<coordinator::StoredJob>> jobs = store_->LoadUnfinished();
+  StatusOr<std::vector<coordinator::StoredJob>> jobs = ForwardingJobStore::LoadUnfinished();
   points_.Pass("after recovery has read");
   return jobs;
 }

@@ -10,6 +10,7 @@
 #include "core/crypto/digest.h"
 #include "core/rpc/chunks.h"
 #include "core/storage/file.h"
+#include "tests/support/forwarding_job_store.h"
 
 namespace chorale::simulation {
 namespace {
@@ -51,43 +52,19 @@ class CoordinatorParty::Channel final : public coordinator::SiteChannel {
 };
 
 // Tells the witness what has become durable.
-class CoordinatorParty::WatchedStore final : public coordinator::JobStore {
+class CoordinatorParty::WatchedStore final : public support::ForwardingJobStore {
  public:
   WatchedStore(std::unique_ptr<coordinator::JobStore> store, CoordinatorParty& party)
-      : store_(std::move(store)), party_(party) {}
+      : ForwardingJobStore(std::move(store)), party_(party) {}
   StatusOr<std::vector<crypto::BlobId>> Append(const coordinator::Batch& batch) override {
-    auto released = store_->Append(batch);
+    auto released = ForwardingJobStore::Append(batch);
     if (!released.ok())
       party_.world_.Tell("coordinator", "cannot store: ", MessageOf(released.status()));
     if (released.ok() && !party_.machine_.disk().is_dead()) party_.witness_.Stored(batch);
     return released;
   }
-  StatusOr<std::vector<coordinator::StoredJob>> LoadUnfinished() override {
-    return store_->LoadUnfinished();
-  }
-  StatusOr<coordinator::StoredJob> LoadJob(const JobId& id) override { return store_->LoadJob(id); }
-  StatusOr<std::vector<v1::JobSummary>> ListJobs(std::uint32_t limit) override {
-    return store_->ListJobs(limit);
-  }
-  StatusOr<coordinator::StoredSubmission> FindSubmission(const ResearcherId& researcher,
-                                                         std::string_view key) override {
-    return store_->FindSubmission(researcher, key);
-  }
-  StatusOr<std::vector<crypto::BlobId>> ListBlobs() override { return store_->ListBlobs(); }
-  StatusOr<std::vector<coordinator::KeptBlob>> LoadBlobsOfUnfinished() override {
-    return store_->LoadBlobsOfUnfinished();
-  }
-  StatusOr<Bytes> LoadBlob(const crypto::BlobId& id) override { return store_->LoadBlob(id); }
-  StatusOr<std::map<SiteId, coordinator::StoredSite>> LoadSites() override {
-    return store_->LoadSites();
-  }
-  StatusOr<std::uint64_t> RosterVersion() override { return store_->RosterVersion(); }
-  Status RecordStart(Time when) override { return store_->RecordStart(when); }
-  StatusOr<std::vector<Time>> LoadStarts() override { return store_->LoadStarts(); }
-  StatusOr<std::uint64_t> NumEvents() override { return store_->NumEvents(); }
 
  private:
-  const std::unique_ptr<coordinator::JobStore> store_;
   CoordinatorParty& party_;
 };
 
