@@ -90,16 +90,7 @@ class RestoreTest(unittest.TestCase):
         self.assertEqual(shown["job"]["state"], "JOB_STATE_COMPLETED", json.dumps(shown, indent=1))
 
     def test_a_site_whose_ledger_was_put_back_takes_no_private_job_until_it_accepts_the_loss(self):
-        write = self.federation.write_site_config
-
-        def with_budget(name, **changes):
-            path = write(name, **changes)
-            config = json.loads(path.read_text())
-            config["datasets"][0]["privacy"] = {"max_epsilon": 4, "delta": 1e-4}
-            path.write_text(json.dumps(config))
-            return path
-
-        self.federation.write_site_config = with_budget
+        self.federation.give_budgets(max_epsilon=4)
         self.federation.start()
         file = self.back_up("site", "north", "--with-keys")  # Before anything was charged.
         self.federation.train(private_job(count=2))

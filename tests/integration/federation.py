@@ -255,6 +255,19 @@ class Federation:
         path.write_text(json.dumps(config))
         return path
 
+    def give_budgets(self, max_epsilon, delta=1e-4):
+        """From now on every site's dataset has a privacy budget."""
+        write = self.write_site_config
+
+        def write_with_budget(name, **changes):
+            path = write(name, **changes)
+            config = json.loads(path.read_text())
+            config["datasets"][0]["privacy"] = {"max_epsilon": max_epsilon, "delta": delta}
+            path.write_text(json.dumps(config))
+            return path
+
+        self.write_site_config = write_with_budget
+
     def start_agent(self, name, environment=None):
         agent = Process(name, [BIN / self.agent_program, "--config", self.root / name / "site.yaml"], environment)
         self.processes.append(agent)

@@ -40,16 +40,7 @@ class BudgetTest(unittest.TestCase):
     def setUp(self):
         self.federation = Federation(NAMES, policy={"metrics": ["loss", "accuracy", "auroc"]})
         self.addCleanup(self.federation.close)
-        write = self.federation.write_site_config
-
-        def with_budget(name, **changes):
-            path = write(name, **changes)
-            config = json.loads(path.read_text())
-            config["datasets"][0]["privacy"] = {"max_epsilon": 1.2, "delta": 1e-4}
-            path.write_text(json.dumps(config))
-            return path
-
-        self.federation.write_site_config = with_budget
+        self.federation.give_budgets(max_epsilon=1.2)
         self.federation.start()
 
     def budget(self, name):

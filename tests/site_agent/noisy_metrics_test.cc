@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "jobs/private_metrics.h"
-#include "privacy/noise/wide_integer.h"
+#include "tests/site_agent/noisy_steps.h"
 #include "tests/support/valid_job.h"
 #include "tests/training/toy_data.h"
 #include "training/torch_trainer.h"
@@ -24,9 +24,6 @@ namespace chorale::site_agent {
 namespace {
 
 using privacy::Uint128;
-using Steps = std::vector<std::int64_t>;
-
-constexpr std::size_t kNumInputs = 5;
 
 privacy::NoiseKey KeyOf(std::uint32_t number) {
   std::array<std::uint8_t, 32> bytes{};
@@ -34,32 +31,6 @@ privacy::NoiseKey KeyOf(std::uint32_t number) {
   bytes[1] = static_cast<std::uint8_t>(number >> 8);
   return privacy::NoiseKey::Create(crypto::SecretBytes(bytes), JobId("job"), SiteId("north"))
       .value();
-}
-
-// As the last, with these rows.
-data::Examples With(data::Examples examples, const std::vector<float>& rows, float target) {
-  const std::uint32_t patient = examples.patients.empty() ? 0 : examples.patients.back() + 1;
-  examples.inputs.insert(examples.inputs.end(), rows.begin(), rows.end());
-  for (std::size_t row = 0; row < rows.size() / kNumInputs; ++row) {
-    examples.targets.push_back(target);
-    examples.patients.push_back(patient);
-  }
-  return examples;
-}
-
-Steps Minus(const Steps& a, const Steps& b) {
-  Steps difference(a.size());
-  for (std::size_t i = 0; i < a.size(); ++i) difference[i] = a[i] - b[i];
-  return difference;
-}
-
-Uint128 SquareOf(const Steps& values) {
-  Uint128 sum = 0;
-  for (const std::int64_t value : values) {
-    const auto size = static_cast<Uint128>(value < 0 ? -value : value);
-    sum += size * size;
-  }
-  return sum;
 }
 
 class NoisyMetricsTest : public testing::Test {

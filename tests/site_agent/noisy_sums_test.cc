@@ -9,7 +9,7 @@
 #include <string>
 
 #include "jobs/privacy_spec.h"
-#include "privacy/noise/wide_integer.h"
+#include "tests/site_agent/noisy_steps.h"
 #include "tests/support/valid_job.h"
 #include "tests/training/toy_data.h"
 #include "training/torch_trainer.h"
@@ -20,9 +20,7 @@ namespace chorale::site_agent {
 namespace {
 
 using privacy::Uint128;
-using Steps = std::vector<std::int64_t>;
 
-constexpr std::size_t kNumInputs = 5;
 // Two-sided, a chance of 5.7e-7 under correct code.
 constexpr double kMostDeviations = 5;
 
@@ -43,33 +41,6 @@ data::Examples PatientsOf(const models::GraphPlan& plan, std::size_t num_patient
   data::Examples examples = training::MakeExamplesFor(plan, num_patients, seed);
   training::NumberPatients(examples);
   return examples;
-}
-
-// As the last, so that whoever was drawn without this patient is drawn with it.
-data::Examples With(data::Examples examples, std::span<const float> rows, float target) {
-  const std::uint32_t patient = examples.patients.empty() ? 0 : examples.patients.back() + 1;
-  examples.inputs.insert(examples.inputs.end(), rows.begin(), rows.end());
-  for (std::size_t row = 0; row < rows.size() / kNumInputs; ++row) {
-    examples.targets.push_back(target);
-    examples.patients.push_back(patient);
-  }
-  return examples;
-}
-
-Steps Minus(const Steps& a, const Steps& b) {
-  EXPECT_EQ(a.size(), b.size());
-  Steps difference(a.size());
-  for (std::size_t i = 0; i < a.size(); ++i) difference[i] = a[i] - b[i];
-  return difference;
-}
-
-Uint128 SquareOf(const Steps& values) {
-  Uint128 sum = 0;
-  for (const std::int64_t value : values) {
-    const auto size = static_cast<Uint128>(value < 0 ? -value : value);
-    sum += size * size;
-  }
-  return sum;
 }
 
 // Correlation of two vectors around zero.
