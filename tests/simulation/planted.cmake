@@ -111,7 +111,7 @@ chorale_planted_bug(NAME last_event_lost WITHIN 300 SAYS "the coordinator cannot
 # Nothing is synced: a power cut takes what was told to be durable.
 set(right "PRAGMA synchronous = FULL;")
 set(wrong "PRAGMA synchronous = OFF;")
-chorale_planted_bug(NAME not_synced WITHIN 300 SAYS "a crash has lost"
+chorale_planted_bug(NAME not_synced WITHIN 20 SAYS "cannot read what it stored"
   FILE core/storage/sqlite.cc BUG wrong INSTEAD right)
 
 # A report that is sent again is made again.
