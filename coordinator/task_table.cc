@@ -141,6 +141,8 @@ StatusOr<std::uint64_t> TaskTable::FindPartial(const TaskId& id, const SiteId& s
                                                const crypto::BlobId& payload, Duration patience) {
   std::unique_lock lock(mutex_);
   CHORALE_ASSIGN_OR_RETURN(const std::shared_ptr<Entry> entry, FindEntry(id, site));
+  // A thread waits here: one for a task.
+  if (entry->is_asked) return ResourceExhausted("the same is being asked already: try again");
   for (const Call& call : entry->calls) {
     if (call.direction == Direction::kUp) call.cancel();
   }
@@ -148,7 +150,10 @@ StatusOr<std::uint64_t> TaskTable::FindPartial(const TaskId& id, const SiteId& s
     return std::ranges::none_of(entry->calls,
                                 [](const Call& call) { return call.direction == Direction::kUp; });
   };
-  if (!call_ended_.wait_for(lock, patience, has_ended)) {
+  entry->is_asked = true;
+  const bool is_over = call_ended_.wait_for(lock, patience, has_ended);
+  entry->is_asked = false;
+  if (!is_over) {
     return ResourceExhausted("an earlier transfer of this report has not ended: try again");
   }
   if (entry->partial == nullptr || entry->partial->receiver.expected() != payload) return 0;

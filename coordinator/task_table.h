@@ -132,7 +132,7 @@ class TaskTable {
                                          std::function<void()> cancel);
   // How much of this payload a broken transfer has left. One that is still under way is cancelled
   // first: its site asks, so it is of a connection that is no more. RESOURCE_EXHAUSTED: it has not
-  // ended after `patience`. Else errors as Begin.
+  // ended after `patience`, or somebody asks already. Else errors as Begin.
   [[nodiscard]] StatusOr<std::uint64_t> FindPartial(const TaskId& id, const SiteId& site,
                                                     const crypto::BlobId& payload,
                                                     Duration patience);
@@ -147,6 +147,7 @@ class TaskTable {
   struct Entry {
     OpenTask task;
     bool is_suspended = false;
+    bool is_asked = false;  // Somebody waits in FindPartial.
     std::list<Call> calls;  // The transfers under way.
     std::unique_ptr<PartialPayload> partial;
     std::atomic<std::uint64_t> bytes_down{0};

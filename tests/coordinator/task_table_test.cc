@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <future>
 #include <optional>
 
 namespace chorale::coordinator {
@@ -68,6 +70,33 @@ TEST_F(TaskTableTest, TellsWhoeverAsksForASuspendedTaskToTryAgainUntilItIsOpened
   EXPECT_EQ(table_.Find(kTask, SiteId("south")).status().code(), StatusCode::kPermissionDenied);
   table_.Open(task);
   EXPECT_TRUE(Begin().ok());
+}
+
+TEST_F(TaskTableTest, OneCallAtATimeWaitsForATransferToEnd) {
+  const crypto::BlobId payload = crypto::IdentifyBlob(Bytes{1});
+  std::promise<void> cancelled;
+  std::optional<StatusOr<TaskTable::Transfer>> transfer = table_.Begin(
+      kTask, kNorth, TaskTable::Direction::kUp, [&cancelled] { cancelled.set_value(); });
+  ASSERT_TRUE(transfer->ok());
+  std::future<StatusOr<std::uint64_t>> first = std::async(std::launch::async, [&] {
+    return table_.FindPartial(kTask, kNorth, payload, std::chrono::minutes(1));
+  });
+  cancelled.get_future().wait();
+
+  EXPECT_EQ(table_.FindPartial(kTask, kNorth, payload, std::chrono::minutes(1)).status().code(),
+            StatusCode::kResourceExhausted);
+  transfer.reset();
+  EXPECT_EQ(*first.get(), 0u);
+  EXPECT_EQ(*table_.FindPartial(kTask, kNorth, payload, Duration(0)), 0u);
+}
+
+TEST_F(TaskTableTest, ATransferThatDoesNotEndIsNotWaitedForForEver) {
+  const auto transfer = table_.Begin(kTask, kNorth, TaskTable::Direction::kUp, [] {});
+
+  EXPECT_EQ(table_.FindPartial(kTask, kNorth, crypto::IdentifyBlob(Bytes{1}), Duration(1))
+                .status()
+                .code(),
+            StatusCode::kResourceExhausted);
 }
 
 TEST_F(TaskTableTest, ASuspendedTaskMayBeClosed) {
