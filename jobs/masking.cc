@@ -29,7 +29,6 @@ constexpr std::uint64_t kDefaultMaxExamples = std::uint64_t{1} << 20;
 constexpr std::uint64_t kLargestMaxExamples = std::uint64_t{1} << 40;
 // A model up to this size pays nothing worth mentioning for the finer ring.
 constexpr std::uint64_t kFewParameters = 65536;
-constexpr std::size_t kPieceValues = std::size_t{1} << 14;
 
 std::string Text(double value) {
   std::ostringstream out;
@@ -319,29 +318,17 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
                                                    static_cast<double>(max_examples_)
                                              : 1.0;
   std::uint64_t offset = exact_bytes_;
-  std::vector<double> piece;
   const auto encode = [&](std::span<const float> values, const secagg::FixedPoint& scale,
                           double factor, std::string_view bound) -> Status {
-    const std::uint64_t element = secagg::ElementBytes(scale.bits());
-    for (std::size_t i = 0; i < values.size(); i += kPieceValues) {
-      const std::span<const float> part =
-          values.subspan(i, std::min(kPieceValues, values.size() - i));
-      piece.assign(part.begin(), part.end());
-      for (double& value : piece) {
-        // Held against the bound before the weight makes it smaller.
-        if (!(std::abs(value) <= scale.clip())) {
-          return secagg::Refused(secagg::RefusalCode::kValueOutOfRange,
-                                 "a number is beyond secure_aggregation.masking." +
-                                     std::string(bound) + ", " + Text(scale.clip()));
-        }
-        value *= factor;
-      }
-      CHORALE_RETURN_IF_ERROR(scale.Encode(std::span<const double>(piece),
-                                           secagg::Rounding::kNearest, nullptr,
-                                           bytes.subspan(offset, part.size() * element)));
-      offset += part.size() * element;
+    const std::uint64_t size = values.size() * secagg::ElementBytes(scale.bits());
+    const Status encoded = scale.EncodeWeighted(values, factor, bytes.subspan(offset, size));
+    if (secagg::RefusalOf(encoded) == secagg::RefusalCode::kValueOutOfRange) {
+      return secagg::Refused(secagg::RefusalCode::kValueOutOfRange,
+                             "a number is beyond secure_aggregation.masking." + std::string(bound) +
+                                 ", " + Text(scale.clip()));
     }
-    return OkStatus();
+    offset += size;
+    return encoded;
   };
   if (is_update) {
     CHORALE_RETURN_IF_ERROR(encode(numbers.update, fixed_points_[0], weight, "max_update"));

@@ -11,6 +11,13 @@
 
 #include "secagg/refusal.h"
 
+// GCC takes the width of vectors as an attribute, Clang chooses it.
+#if defined(__clang__)
+#define CHORALE_AVX512 "avx512f,avx512dq"
+#else
+#define CHORALE_AVX512 "avx512f,avx512dq,prefer-vector-width=512"
+#endif
+
 namespace chorale::secagg {
 namespace {
 
@@ -44,11 +51,63 @@ bool Fits(const Int128 largest, double clip, double noise_margin, std::uint32_t 
   return ScaleUp(clip, exponent) * max_sites + ScaleUp(noise_margin, exponent) <= largest;
 }
 
-std::int64_t RoundNearest(double scaled) {
-  const auto whole = static_cast<std::int64_t>(scaled);
-  // Exact: below 2^53 both fit a double, above there is no fraction.
-  const double fraction = scaled - static_cast<double>(whole);
-  return whole + (fraction >= 0.5 ? 1 : 0) - (fraction <= -0.5 ? 1 : 0);
+// Loops over many values, for the compiler to make vector instructions of.
+template <typename Value>
+struct ValueLoops {
+  [[gnu::always_inline]] static bool AreWithin(std::span<const Value> values, double clip) {
+    bool is_within = true;
+    // Written so that NaN is not.
+    for (const Value value : values) is_within &= std::abs(double{value}) <= clip;
+    return is_within;
+  }
+
+  // round(value * weight * scale), half away from zero.
+  [[gnu::always_inline]] static void RoundNearest(std::span<const Value> values, double weight,
+                                                  double scale, std::int64_t* __restrict out) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const double scaled = double{values[i]} * weight * scale;
+      const auto whole = static_cast<std::int64_t>(scaled);
+      // Exact: below 2^53 both fit a double, above there is no fraction.
+      const double fraction = scaled - static_cast<double>(whole);
+      out[i] = whole + (fraction >= 0.5 ? 1 : 0) - (fraction <= -0.5 ? 1 : 0);
+    }
+  }
+};
+
+#if defined(__x86_64__)
+template <typename Value>
+struct Avx512Loops {
+  [[gnu::target(CHORALE_AVX512)]] static bool AreWithin(std::span<const Value> values,
+                                                        double clip) {
+    return ValueLoops<Value>::AreWithin(values, clip);
+  }
+  [[gnu::target(CHORALE_AVX512)]] static void RoundNearest(std::span<const Value> values,
+                                                           double weight, double scale,
+                                                           std::int64_t* out) {
+    ValueLoops<Value>::RoundNearest(values, weight, scale, out);
+  }
+};
+
+bool HasAvx512() {
+  static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+  return has;
+}
+#endif
+
+template <typename Value>
+bool AreWithin(std::span<const Value> values, double clip) {
+#if defined(__x86_64__)
+  if (HasAvx512()) return Avx512Loops<Value>::AreWithin(values, clip);
+#endif
+  return ValueLoops<Value>::AreWithin(values, clip);
+}
+
+template <typename Value>
+void RoundNearest(std::span<const Value> values, double weight, double scale, std::int64_t* out) {
+#if defined(__x86_64__)
+  if (HasAvx512()) return Avx512Loops<Value>::RoundNearest(values, weight, scale, out);
+#endif
+  ValueLoops<Value>::RoundNearest(values, weight, scale, out);
 }
 
 // `word` is uniform.
@@ -144,48 +203,57 @@ Status FixedPoint::EncodeIntegers(std::span<const std::int64_t> values,
 }
 
 template <typename Value>
-Status FixedPoint::EncodeAll(std::span<const Value> values, Rounding rounding, RandomSource* random,
-                             std::span<std::uint8_t> out) const {
+Status FixedPoint::EncodeAll(std::span<const Value> values, double weight, Rounding rounding,
+                             RandomSource* random, std::span<std::uint8_t> out) const {
   const std::size_t element = ElementBytes(bits_);
   CHORALE_RETURN_IF_ERROR(CheckRoom(values.size(), out.size()));
   if (rounding == Rounding::kStochastic && random == nullptr) {
     return InvalidArgument("stochastic rounding needs a source of chance");
   }
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    // Written so that NaN is refused too.
-    if (std::abs(double{values[i]}) <= clip_) continue;
-    return Refused(RefusalCode::kValueOutOfRange,
-                   "value " + std::to_string(i) + " is not a number within the clip");
+  if (!AreWithin(values, clip_)) {
+    const auto bad = std::ranges::find_if_not(
+        values, [&](Value value) { return std::abs(double{value}) <= clip_; });
+    return Refused(RefusalCode::kValueOutOfRange, "value " + std::to_string(bad - values.begin()) +
+                                                      " is not a number within the clip");
   }
   const double scale = std::ldexp(1.0, scale_exponent_);
   std::array<std::int64_t, kBlock> integers;
   std::array<std::uint8_t, 8 * kBlock> noise;
   for (std::size_t start = 0; start < values.size(); start += kBlock) {
-    const std::size_t count = std::min(kBlock, values.size() - start);
-    const Value* const block = values.data() + start;
+    const std::span<const Value> block =
+        values.subspan(start, std::min(kBlock, values.size() - start));
     if (rounding == Rounding::kNearest) {
-      for (std::size_t i = 0; i < count; ++i) integers[i] = RoundNearest(double{block[i]} * scale);
+      RoundNearest(block, weight, scale, integers.data());
     } else {
-      random->Fill(std::span(noise).first(8 * count));
-      for (std::size_t i = 0; i < count; ++i) {
+      random->Fill(std::span(noise).first(8 * block.size()));
+      for (std::size_t i = 0; i < block.size(); ++i) {
         std::uint64_t word;
         std::memcpy(&word, noise.data() + 8 * i, sizeof(word));
-        integers[i] = RoundStochastic(double{block[i]} * scale, word);
+        integers[i] = RoundStochastic(double{block[i]} * weight * scale, word);
       }
     }
-    Store(std::span<const std::int64_t>(integers).first(count), out.data() + start * element);
+    Store(std::span<const std::int64_t>(integers).first(block.size()),
+          out.data() + start * element);
   }
   return OkStatus();
 }
 
 Status FixedPoint::Encode(std::span<const float> values, Rounding rounding, RandomSource* random,
                           std::span<std::uint8_t> out) const {
-  return EncodeAll(values, rounding, random, out);
+  return EncodeAll(values, 1.0, rounding, random, out);
 }
 
 Status FixedPoint::Encode(std::span<const double> values, Rounding rounding, RandomSource* random,
                           std::span<std::uint8_t> out) const {
-  return EncodeAll(values, rounding, random, out);
+  return EncodeAll(values, 1.0, rounding, random, out);
+}
+
+Status FixedPoint::EncodeWeighted(std::span<const float> values, double weight,
+                                  std::span<std::uint8_t> out) const {
+  if (!(weight >= 0 && weight <= 1)) {
+    return InvalidArgument("a weight must be in [0, 1], got " + Short(weight));
+  }
+  return EncodeAll(values, weight, Rounding::kNearest, nullptr, out);
 }
 
 void FixedPoint::Decode(ByteSpan sum, std::span<double> out) const {

@@ -51,6 +51,11 @@ class FixedPoint {
   [[nodiscard]] Status Encode(std::span<const double> values, Rounding rounding,
                               RandomSource* random, std::span<std::uint8_t> out) const;
 
+  // Rounds values * weight to the nearest; `weight` in [0, 1]. Each value is held against the clip
+  // before the weight makes it smaller. INVALID_ARGUMENT for other weights too.
+  [[nodiscard]] Status EncodeWeighted(std::span<const float> values, double weight,
+                                      std::span<std::uint8_t> out) const;
+
   // The same of numbers that are encoded already: each at most max_magnitude().
   [[nodiscard]] Status EncodeIntegers(std::span<const std::int64_t> values,
                                       std::span<std::uint8_t> out) const;
@@ -66,7 +71,7 @@ class FixedPoint {
   [[nodiscard]] Status CheckRoom(std::size_t count, std::size_t size_bytes) const;
   void Store(std::span<const std::int64_t> integers, std::uint8_t* out) const;
   template <typename Value>
-  [[nodiscard]] Status EncodeAll(std::span<const Value> values, Rounding rounding,
+  [[nodiscard]] Status EncodeAll(std::span<const Value> values, double weight, Rounding rounding,
                                  RandomSource* random, std::span<std::uint8_t> out) const;
 
   RingBits bits_;

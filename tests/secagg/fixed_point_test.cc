@@ -180,6 +180,47 @@ TEST(FixedPointTest, RefusesWhatIsOutsideTheClipAndNamesThePlaceAlone) {
   }
 }
 
+TEST(FixedPointTest, RoundsWeightedValuesAsAPlainLoopDoes) {
+  SeededRandom random(6);
+  std::vector<float> values(5003);  // No multiple of a register or of a block.
+  for (float& value : values) value = static_cast<float>(2 * random.NextDouble() - 1);
+  for (const RingBits bits : kRings) {
+    const FixedPoint fixed = Of(bits, 1, 7);
+    for (const double weight : {0.0, 1.0 / 3, 0.5, 1.0}) {
+      Bytes out(values.size() * ElementBytes(bits));
+
+      ASSERT_TRUE(fixed.EncodeWeighted(values, weight, out).ok());
+
+      const std::vector<double> decoded = Decoded(fixed, out);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const double scaled = double{values[i]} * weight * std::ldexp(1, fixed.scale_exponent());
+        ASSERT_EQ(decoded[i], std::ldexp(std::round(scaled), -fixed.scale_exponent())) << i;
+      }
+    }
+  }
+}
+
+TEST(FixedPointTest, HoldsValuesAgainstTheClipBeforeTheirWeight) {
+  const FixedPoint fixed = Of(RingBits::k32, 1, 10);
+  Bytes out(40, 9);
+  for (const float bad : {1.5f, -1.5f, std::numeric_limits<float>::quiet_NaN()}) {
+    for (const std::size_t place : {0u, 7u, 8u, 9u}) {
+      std::vector<float> values(10, 1);
+      values[place] = bad;
+
+      const Status status = fixed.EncodeWeighted(values, 0.5, out);
+
+      EXPECT_EQ(MessageOf(status), "VALUE_OUT_OF_RANGE: value " + std::to_string(place) +
+                                       " is not a number within the clip");
+      EXPECT_EQ(out, Bytes(40, 9));
+    }
+  }
+  const std::vector<float> values(10, 1);
+  for (const double weight : {-0.1, 1.1, std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_EQ(fixed.EncodeWeighted(values, weight, out).code(), StatusCode::kInvalidArgument);
+  }
+}
+
 TEST(FixedPointTest, RefusesTheStepAfterTheLargest) {
   for (const RingBits bits : {RingBits::k16, RingBits::k24, RingBits::k32}) {
     const FixedPoint fixed = Of(bits, 1, 8);
