@@ -12,6 +12,7 @@
 #include "core/storage/archive.h"
 #include "core/storage/file.h"
 #include "core/storage/state_mark.h"
+#include "core/version.h"
 
 namespace chorale::backup {
 namespace {
@@ -126,7 +127,7 @@ StatusOr<Written> Write(const Request& request) {
   CHORALE_ASSIGN_OR_RETURN(const crypto::Digest state_digest,
                            DigestState(request.layout, staging.content()));
   Written written{.header = request.header};
-  written.header.set_program_version(CHORALE_VERSION);
+  written.header.set_program_version(Version());
   written.header.set_state_digest(state_digest.data(), state_digest.size());
   written.header.set_has_keys(false);
   for (const auto& [name, path] : request.further) {

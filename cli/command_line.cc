@@ -8,6 +8,7 @@
 
 #include "cli/output.h"
 #include "cli/verbs.h"
+#include "core/version.h"
 
 namespace chorale::cli {
 namespace {
@@ -93,7 +94,7 @@ Status Command::Run() const {
 ExitCode RunCommandLine(std::span<const std::string> arguments, const Terminal& terminal) {
   CLI::App program("chorale: federated learning for hospitals", "chorale");
   program.require_subcommand(1);
-  program.set_version_flag("--version", std::string("chorale ") + CHORALE_VERSION);
+  program.set_version_flag("--version", "chorale " + Version());
   program.footer(kFooter);
   Command command(terminal);
   AddVerbs(program, command);

@@ -11,6 +11,7 @@
 #include "cli/torch_program.h"
 #include "core/bytes.h"
 #include "core/storage/file.h"
+#include "core/version.h"
 #include "jobs/job_spec.h"
 #include "jobs/privacy_spec.h"
 #include "training/torch_trainer.h"
@@ -73,7 +74,7 @@ std::string ToJson(const audit::Evidence& evidence, const v1::JobSpec& spec,
   }
   const privacy::EpsilonBound& bound = evidence.lower_bound;
   const nlohmann::ordered_json json = {
-      {"version", CHORALE_VERSION},
+      {"version", Version()},
       {"job", spec.name()},
       {"claimed",
        {{"epsilon", evidence.claimed.guarantee.epsilon},

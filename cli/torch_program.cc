@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "cli/exit_code.h"
+#include "core/version.h"
 
 namespace chorale::cli {
 namespace {
@@ -15,7 +16,7 @@ std::atomic<bool> interrupted = false;
 ExitCode Run(const TorchProgram& program, int argc, char** argv) {
   CLI::App app(program.description, program.name);
   app.footer(program.footer);
-  app.set_version_flag("--version", program.name + " " + CHORALE_VERSION);
+  app.set_version_flag("--version", program.name + " " + Version());
   program.declare(app);
   try {
     app.parse(argc, argv);

@@ -8,6 +8,7 @@
 #include "coordinator/engine.h"
 #include "coordinator/time_codec.h"
 #include "core/log.h"
+#include "core/version.h"
 
 // The engine's sites: sessions, reports, refusals.
 namespace chorale::coordinator {
@@ -68,7 +69,7 @@ void Engine::SessionGreeted(SessionId id, SiteGreeting greeting) {
 v1::CoordinatorMessage Engine::HelloTo(const SiteId& site) const {
   v1::CoordinatorMessage message;
   v1::CoordinatorHello& hello = *message.mutable_hello();
-  hello.set_coordinator_version(CHORALE_VERSION);
+  hello.set_coordinator_version(Version());
   *hello.mutable_heartbeat_interval() = ToProto(parts_.limits.heartbeat_interval);
   *hello.mutable_clock() = ToProto(Now());  // The time that deadlines are told in.
   const StateIdentity& state = parts_.state;

@@ -14,6 +14,7 @@
 #include "core/rpc/tls.h"
 #include "core/shutdown.h"
 #include "core/time.h"
+#include "core/version.h"
 
 namespace chorale {
 namespace {
@@ -69,7 +70,7 @@ int main(int argc, char** argv) {
   app.name("chorale-coordinator");
   std::string config_path;
   app.add_option("--config", config_path, "The configuration, coordinator.yaml")->required();
-  app.set_version_flag("--version", "chorale-coordinator " CHORALE_VERSION);
+  app.set_version_flag("--version", "chorale-coordinator " + chorale::Version());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

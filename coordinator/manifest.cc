@@ -14,6 +14,7 @@
 #include "core/bytes.h"
 #include "core/rpc/chunks.h"
 #include "core/time.h"
+#include "core/version.h"
 #include "jobs/job_spec.h"
 #include "jobs/privacy_spec.h"
 #include "models/model.h"
@@ -193,7 +194,7 @@ std::string MakeManifest(const JobEntry& entry, const crypto::BlobId& weights) {
       {"graph_sha256", ToHex(entry.graph_digest)},
       {"algorithm", AlgorithmJson(entry.spec)},
       {"seed", entry.spec.seed()},
-      {"versions", {{"coordinator", CHORALE_VERSION}}},
+      {"versions", {{"coordinator", Version()}}},
       {"submitted_at", FormatTime(entry.submission.submitted_at)},
       {"published_rounds", entry.machine.num_published()},
       {"wanted_rounds", entry.spec.rounds().count()},

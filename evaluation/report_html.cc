@@ -3,6 +3,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/version.h"
 #include "evaluation/report.h"
 #include "evaluation/svg.h"
 #include "models/model.h"
@@ -269,8 +270,8 @@ std::string ToHtml(const ReportContent& content) {
   html += "<p>" + EscapeHtml(statements.budget) + "</p>\n<p>" +
           EscapeHtml(statements.standardization) + "</p>\n<p>" + EscapeHtml(statements.intervals) +
           "</p>\n<p class=\"muted\">Federated weights: <code>" + EscapeHtml(content.model_digest) +
-          "</code>. Other arms trained on " + EscapeHtml(content.device) +
-          ". Chorale " CHORALE_VERSION ".</p>\n" + "</main>\n</body>\n</html>\n";
+          "</code>. Other arms trained on " + EscapeHtml(content.device) + ". Chorale " +
+          Version() + ".</p>\n</main>\n</body>\n</html>\n";
   return html;
 }
 

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "core/version.h"
 #include "evaluation/report.h"
 #include "models/model.h"
 
@@ -128,7 +129,7 @@ std::string ToJson(const ReportContent& content) {
   const Statements statements = StatementsOf(content.job, content.comparison.target);
   json report = {
       {"format", "chorale.report.v1"},
-      {"chorale_version", CHORALE_VERSION},
+      {"chorale_version", Version()},
       {"job",
        {{"name", content.job.name()},
         {"dataset", content.job.dataset()},

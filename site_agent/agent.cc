@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "core/storage/state_mark.h"
+#include "core/version.h"
 #include "site_agent/agent_metrics.h"
 #include "site_agent/driver.h"
 #include "site_agent/federation_client.h"
@@ -150,7 +151,7 @@ Agent::~Agent() = default;
 void Agent::Start() {
   const training::LocalTrainer* trainer = state_->parts.trainer.get();
   log::Info("agent.started",
-            {{"version", CHORALE_VERSION},
+            {{"version", Version()},
              {"site", state_->parts.identity.party().name},
              {"federation", state_->parts.identity.party().federation},
              {"coordinator", state_->parts.config.coordinator()},

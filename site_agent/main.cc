@@ -15,6 +15,7 @@
 #include "core/shutdown.h"
 #include "core/status.h"
 #include "core/time.h"
+#include "core/version.h"
 #include "identity/identity.h"
 #include "site_agent/agent.h"
 #include "site_agent/config.h"
@@ -103,7 +104,7 @@ int main(int argc, char** argv) {
   CLI::App app(
       "Runs a site of a Chorale federation: trains where the data are, as site.yaml allows.");
   app.name("chorale-site-agent");
-  app.set_version_flag("--version", "chorale-site-agent " CHORALE_VERSION);
+  app.set_version_flag("--version", "chorale-site-agent " + chorale::Version());
   std::string config;
   app.add_option("--config", config, "The site's configuration, site.yaml")->required();
   try {

@@ -9,6 +9,7 @@
 #include "core/crypto/blob_digest.h"
 #include "core/crypto/digest.h"
 #include "core/parameters.h"
+#include "core/version.h"
 #include "data/preparation.h"
 #include "secagg/mask_stream.h"
 
@@ -47,7 +48,7 @@ struct Encoder {
     if (release.active_tasks.size() > kMaxActiveTasks) return Denied("over 64 active tasks");
     v1::SiteMessage message;
     v1::SiteHello& hello = *message.mutable_hello();
-    hello.set_agent_version(CHORALE_VERSION);
+    hello.set_agent_version(Version());
     for (const std::string& dataset : release.datasets) {
       if (!datasets.contains(dataset)) return Denied("a dataset id that is not configured");
       hello.add_datasets(dataset);

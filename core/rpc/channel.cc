@@ -11,6 +11,7 @@
 #include "core/bytes.h"
 #include "core/rpc/address.h"
 #include "core/rpc/keepalive.h"
+#include "core/version.h"
 
 namespace chorale::rpc {
 namespace {
@@ -97,7 +98,7 @@ grpc::ChannelArguments MakeArguments(const ChannelOptions& options,
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.max_message_bytes);
   arguments.SetMaxSendMessageSize(options.max_message_bytes);
-  arguments.SetUserAgentPrefix("chorale/" CHORALE_VERSION);
+  arguments.SetUserAgentPrefix("chorale/" + Version());
   for (const IntArgument& argument : KeepaliveArguments(options.keepalive_interval)) {
     arguments.SetInt(argument.name, argument.value);
   }

@@ -9,6 +9,7 @@
 
 #include "core/crypto/blob_digest.h"
 #include "core/crypto/secret_bytes.h"
+#include "core/version.h"
 #include "secagg/mask_stream.h"
 #include "secagg/refusal.h"
 #include "tests/site_agent/fixtures.h"
@@ -313,7 +314,7 @@ TEST_F(ReleaseGuardTest, AHelloTellsConfiguredDatasetsAndTakenTasks) {
   ASSERT_TRUE(guard_.Release(HelloRelease{{"heart"}, {kTask}}).ok());
 
   const v1::SiteHello& hello = outlet_.messages.at(0).hello();
-  EXPECT_EQ(hello.agent_version(), CHORALE_VERSION);
+  EXPECT_EQ(hello.agent_version(), Version());
   EXPECT_EQ(hello.datasets_size(), 1);
   EXPECT_EQ(hello.active_tasks(0), kTask.value());
   EXPECT_EQ(hello.clock().seconds(), 24 * 365 * 50 * 3600);
