@@ -6,14 +6,12 @@
 #include <set>
 #include <sstream>
 
-#include "privacy/ledger/event_codec.h"
+#include "privacy/ledger/step_curves.h"
 #include "privacy/log_math.h"
 #include "privacy/statement.h"
 
 namespace chorale::privacy {
 namespace {
-
-constexpr std::size_t kMaxCachedCurves = 1024;
 
 // An equal request has equal content: its time and the orders that it got are not part of it.
 Bytes ContentOf(Reserved job) {
@@ -48,21 +46,10 @@ std::string NameOf(const ReservationId& reservation) {
 
 }  // namespace
 
-StatusOr<LedgerState::SharedCurve> LedgerState::CurveOf(const Event& step,
-                                                        NeighboringRelation relation) const {
-  const std::string key =
-      std::string(privacy::NameOf(relation)) + EncodeEvent(step).SerializeAsString();
-  if (const auto known = curves_.find(key); known != curves_.end()) return known->second;
-  CHORALE_ASSIGN_OR_RETURN(RdpCurve computed,
-                           ComputeRdpCurve(EventOf(step, 1), relation, ExtendedOrders()));
-  if (curves_.size() >= kMaxCachedCurves) curves_.clear();
-  return curves_[key] = std::make_shared<const RdpCurve>(std::move(computed));
-}
-
 StatusOr<RdpCurve> LedgerState::CostOf(const Reserved& job) const {
   RdpCurve cost = NoCost();
   for (const Part& part : job.parts) {
-    CHORALE_ASSIGN_OR_RETURN(const SharedCurve curve, CurveOf(part.step, job.relation));
+    CHORALE_ASSIGN_OR_RETURN(const SharedCurve curve, CurveOfStep(part.step, job.relation));
     AddScaled(*curve, part.steps, cost);
   }
   return cost;
@@ -277,7 +264,7 @@ Status LedgerState::ApplyKind(std::uint64_t seq, Time time, const Reserved& rese
                           .started = std::vector<std::uint64_t>(reserved.parts.size())};
   for (const Part& part : reserved.parts) {
     CHORALE_ASSIGN_OR_RETURN(reservation.curves.emplace_back(),
-                             CurveOf(part.step, reserved.relation));
+                             CurveOfStep(part.step, reserved.relation));
   }
   orders_[{reserved.dataset, std::nullopt}] = reserved.dataset_order;
   orders_[{reserved.dataset, reserved.researcher}] = reserved.researcher_order;

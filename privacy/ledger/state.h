@@ -117,8 +117,6 @@ class LedgerState {
     std::optional<Scope> scope;  // Of one job: none.
   };
 
-  [[nodiscard]] StatusOr<SharedCurve> CurveOf(const Event& step,
-                                              NeighboringRelation relation) const;
   [[nodiscard]] StatusOr<RdpCurve> CostOf(const Reserved& job) const;
   [[nodiscard]] const Reservation* Find(ReservationId reservation) const;
   [[nodiscard]] RdpCurve Sum(const Scope& scope, bool with_reserved) const;
@@ -144,8 +142,6 @@ class LedgerState {
   std::map<std::pair<DatasetId, crypto::Digest>, std::uint64_t> by_job_;
   std::map<std::string, Step, std::less<>> steps_;  // By key.
   std::map<Scope, double> orders_;
-  // Curves take milliseconds; most jobs take many steps alike.
-  mutable std::map<std::string, SharedCurve> curves_;
 };
 
 }  // namespace chorale::privacy
