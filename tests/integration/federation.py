@@ -155,6 +155,7 @@ class Federation:
 
     coordinator_program = "chorale-coordinator"
     agent_program = "chorale-site-agent"
+    coordinator_host = "127.0.0.1"
 
     def __init__(self, sites=("north", "east", "south", "west"), seed=7, policy=None):
         """`policy` replaces keys of the one rule that every site has."""
@@ -182,10 +183,10 @@ class Federation:
     def _make_coordinator(self):
         directory = self.root / "coordinator"
         directory.mkdir(mode=0o700)
-        token = self.invite("--coordinator", "main", "--address", "127.0.0.1")
+        token = self.invite("--coordinator", "main", "--address", self.coordinator_host)
         run("coordinator", "enrol", "--dir", directory, "--token", token, "--authority", self.authority)
         self.coordinator_config = directory / "coordinator.yaml"
-        self.write_coordinator_config("127.0.0.1:0")
+        self.write_coordinator_config(f"{self.coordinator_host}:0")
 
     def write_coordinator_config(self, listen, **changes):
         directory = self.root / "coordinator"
@@ -211,7 +212,7 @@ class Federation:
     def start_coordinator(self):
         self.launch_coordinator()
         record = self.coordinator.wait_for("coordinator.listening")
-        self.address = f"127.0.0.1:{record['port']}"
+        self.address = f"{self.coordinator_host}:{record['port']}"
         # A restarted coordinator must be found at the same place.
         self.write_coordinator_config(self.address)
         return self.coordinator
@@ -268,8 +269,11 @@ class Federation:
 
         self.write_site_config = write_with_budget
 
+    def agent_command(self, name):
+        return [BIN / self.agent_program, "--config", self.root / name / "site.yaml"]
+
     def start_agent(self, name, environment=None):
-        agent = Process(name, [BIN / self.agent_program, "--config", self.root / name / "site.yaml"], environment)
+        agent = Process(name, self.agent_command(name), environment)
         self.processes.append(agent)
         self.agents[name] = agent
         self.launched(agent)
