@@ -74,7 +74,9 @@ Status UploadInitialModel(const Options& options, const Researcher& researcher,
   const ByteSpan bytes = AsBytes(std::span<const float>(weights));
   const crypto::BlobId id = crypto::IdentifyBlob(bytes);
   terminal.err << "Uploading " << FormatBytes(id.size_bytes) << " of initial weights.\n";
-  CHORALE_RETURN_IF_ERROR(researcher.jobs->UploadModel(id, bytes));
+  CHORALE_RETURN_IF_ERROR(researcher.jobs->UploadModel(id, bytes, [&](std::uint64_t sent) {
+    terminal.err << "The connection was lost; going on after " << FormatBytes(sent) << ".\n";
+  }));
   *spec.mutable_initial_model()->mutable_weights() = rpc::ToProto(id);
   return OkStatus();
 }

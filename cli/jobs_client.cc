@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "chorale/v1/jobs.grpc.pb.h"
+#include "core/chunking.h"
 #include "core/rpc/channel.h"
 #include "core/rpc/chunks.h"
 #include "core/rpc/status_conversion.h"
@@ -37,6 +38,48 @@ struct JobsClient::State {
                          " ended the call: " + MessageOf(converted) + "; try again");
     }
     return rpc::ExplainConnectionFailure(converted, address);
+  }
+
+  // One call that sends the weights from `offset` on.
+  grpc::Status UploadFrom(const crypto::BlobId& id, ByteSpan weights, std::uint64_t offset) {
+    grpc::ClientContext context;
+    v1::UploadModelResponse response;
+    const auto writer = stub->UploadModel(&context, &response);
+    v1::UploadModelRequest request;
+    *request.mutable_header() = rpc::ToProto(id);
+    if (writer->Write(request)) {
+      // A coordinator that takes no more says why in its status.
+      const Status sent = rpc::SendBytes(
+          weights,
+          [&](v1::Chunk&& chunk) {
+            *request.mutable_chunk() = std::move(chunk);
+            return writer->Write(request);
+          },
+          offset);
+      if (sent.ok()) writer->WritesDone();
+    }
+    return writer->Finish();
+  }
+
+  // Sets `offset` to where UploadFrom goes on.
+  grpc::Status FindUpload(const crypto::BlobId& id, std::uint64_t& offset) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    v1::FindUploadRequest request;
+    *request.mutable_weights() = rpc::ToProto(id);
+    v1::FindUploadResponse response;
+    const grpc::Status status = stub->FindUpload(&context, request, &response);
+    // An older coordinator takes weights from their beginning.
+    if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+      offset = 0;
+      return grpc::Status::OK;
+    }
+    if (!status.ok()) return status;
+    const std::uint64_t received = response.received_bytes();
+    const bool is_place =
+        received == id.size_bytes || (received < id.size_bytes && received % kChunkBytes == 0);
+    offset = is_place ? received : 0;
+    return status;
   }
 
   template <typename Request, typename Response>
@@ -109,22 +152,43 @@ StatusOr<v1::ListSitesResponse> JobsClient::ListSites(const v1::ListSitesRequest
   return state_->Call(&v1::Jobs::Stub::ListSites, request);
 }
 
-Status JobsClient::UploadModel(const crypto::BlobId& id, ByteSpan weights) {
-  grpc::ClientContext context;
-  v1::UploadModelResponse response;
-  const auto writer = state_->stub->UploadModel(&context, &response);
-  v1::UploadModelRequest request;
-  *request.mutable_header() = rpc::ToProto(id);
-  if (writer->Write(request)) {
-    // A coordinator that takes no more says why in its status.
-    const Status sent = rpc::SendBytes(weights, [&](v1::Chunk&& chunk) {
-      *request.mutable_chunk() = std::move(chunk);
-      return writer->Write(request);
-    });
-    if (sent.ok()) writer->WritesDone();
+namespace {
+
+// Whether a call that ended like this is worth another try, and waits for the connection if so.
+class Persistence {
+ public:
+  explicit Persistence(grpc::Channel& channel) : channel_(channel) {}
+
+  // `has_progressed`: since the last time.
+  [[nodiscard]] bool TriesAgain(const grpc::Status& status, bool has_progressed) {
+    if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return false;
+    failures_ = has_progressed ? 0 : failures_ + 1;
+    return failures_ < kMaxEmptyStreams &&
+           channel_.WaitForConnected(std::chrono::system_clock::now() + kReconnectTimeout);
   }
-  const grpc::Status status = writer->Finish();
-  return status.ok() ? OkStatus() : state_->Explain(status);
+
+ private:
+  grpc::Channel& channel_;
+  int failures_ = 0;
+};
+
+}  // namespace
+
+Status JobsClient::UploadModel(const crypto::BlobId& id, ByteSpan weights,
+                               const std::function<void(std::uint64_t)>& on_resume) {
+  Persistence persistence(*state_->channel);
+  std::uint64_t offset = 0;
+  while (true) {
+    grpc::Status status = state_->UploadFrom(id, weights, offset);
+    if (status.ok()) return OkStatus();
+    const std::uint64_t before = offset;
+    do {
+      if (!persistence.TriesAgain(status, offset > before)) return state_->Explain(status);
+      status = state_->FindUpload(id, offset);
+    } while (!status.ok());
+    if (offset == id.size_bytes) return OkStatus();
+    on_resume(offset);
+  }
 }
 
 Status JobsClient::WatchJob(const v1::WatchJobRequest& request,
@@ -156,21 +220,46 @@ Status JobsClient::WatchJob(const v1::WatchJobRequest& request,
   }
 }
 
-Status JobsClient::PullModel(
-    const v1::PullModelRequest& request,
-    const std::function<Status(const v1::PullModelResponse&)>& on_message) {
-  grpc::ClientContext context;
-  const auto reader = state_->stub->PullModel(&context, request);
-  v1::PullModelResponse message;
-  while (reader->Read(&message)) {
-    if (const Status status = on_message(message); !status.ok()) {
-      context.TryCancel();
-      (void)reader->Finish();
-      return status;
+Status JobsClient::PullModel(const std::string& job_id,
+                             const std::function<Status(const v1::PullModelHeader&)>& on_header,
+                             const std::function<Status(const v1::Chunk&)>& on_chunk,
+                             const std::function<void(std::uint64_t)>& on_resume) {
+  Persistence persistence(*state_->channel);
+  v1::PullModelRequest request;
+  request.set_job_id(job_id);
+  while (true) {
+    grpc::ClientContext context;
+    const auto reader = state_->stub->PullModel(&context, request);
+    v1::PullModelResponse message;
+    bool has_progressed = false;
+    const auto take = [&]() -> Status {
+      if (message.has_chunk()) {
+        if (!request.has_resumed())
+          return DataLoss("the coordinator sent weights before the header");
+        CHORALE_RETURN_IF_ERROR(on_chunk(message.chunk()));
+        request.set_offset_bytes(message.chunk().offset_bytes() + message.chunk().data().size());
+        has_progressed = true;
+        return OkStatus();
+      }
+      const v1::BlobDescriptor& weights = message.header().weights();
+      if (request.has_resumed() && request.resumed().digest() == weights.digest())
+        return OkStatus();
+      *request.mutable_resumed() = weights;
+      request.set_offset_bytes(0);
+      return on_header(message.header());
+    };
+    while (reader->Read(&message)) {
+      if (const Status status = take(); !status.ok()) {
+        context.TryCancel();
+        (void)reader->Finish();
+        return status;
+      }
     }
+    const grpc::Status status = reader->Finish();
+    if (status.ok()) return OkStatus();
+    if (!persistence.TriesAgain(status, has_progressed)) return state_->Explain(status);
+    on_resume(request.offset_bytes());
   }
-  const grpc::Status status = reader->Finish();
-  return status.ok() ? OkStatus() : state_->Explain(status);
 }
 
 }  // namespace chorale::cli

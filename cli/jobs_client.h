@@ -33,8 +33,10 @@ class JobsClient {
   [[nodiscard]] StatusOr<v1::ListSitesResponse> ListSites(const v1::ListSitesRequest& request);
 
   // Sends the weights that a job is about to start from: flat little-endian float32. Takes as long
-  // as the network does.
-  [[nodiscard]] Status UploadModel(const crypto::BlobId& id, ByteSpan weights);
+  // as the network does. Where the line breaks it is dialled again, as for WatchJob, and the
+  // transfer goes on at the chunk; `on_resume` is told how many bytes are there already.
+  [[nodiscard]] Status UploadModel(const crypto::BlobId& id, ByteSpan weights,
+                                   const std::function<void(std::uint64_t)>& on_resume);
 
   // Tells every message until the job has ended. When the connection is lost it is dialled again
   // for two minutes at most, and `on_reconnect` is told; the stream then begins with the job as it
@@ -43,10 +45,13 @@ class JobsClient {
                                 const std::function<void(const v1::WatchJobResponse&)>& on_message,
                                 const std::function<void()>& on_reconnect);
 
-  // Tells every message, the header first, until the end or the first error of `on_message`.
-  [[nodiscard]] Status PullModel(
-      const v1::PullModelRequest& request,
-      const std::function<Status(const v1::PullModelResponse&)>& on_message);
+  // Tells the header, then the chunks, until the end or the first error of either. Goes on where
+  // the line breaks, as UploadModel; a second header means that other weights were published
+  // meanwhile, which come from their beginning.
+  [[nodiscard]] Status PullModel(const std::string& job_id,
+                                 const std::function<Status(const v1::PullModelHeader&)>& on_header,
+                                 const std::function<Status(const v1::Chunk&)>& on_chunk,
+                                 const std::function<void(std::uint64_t)>& on_resume);
 
  private:
   struct State;

@@ -25,21 +25,19 @@ Status Run(const Options& options, const Terminal& terminal) {
   const Time now = terminal.clock.WallNow();
   const std::filesystem::path directory = Absolute(options.directory);
   CHORALE_ASSIGN_OR_RETURN(const Researcher researcher, OpenResearcher(options.researcher, now));
-  v1::PullModelRequest request;
-  request.set_job_id(options.job_id);
   std::optional<ModelWriter> writer;
-  CHORALE_RETURN_IF_ERROR(
-      researcher.jobs->PullModel(request, [&](const v1::PullModelResponse& message) -> Status {
-        if (!writer.has_value()) {
-          if (!message.has_header())
-            return DataLoss("the coordinator sent weights before the header");
-          CHORALE_ASSIGN_OR_RETURN(writer,
-                                   ModelWriter::Create(directory, options.job_id, message.header(),
-                                                       researcher.identity.root(), now));
-          return OkStatus();
-        }
-        if (!message.has_chunk()) return DataLoss("the coordinator sent a second header");
-        return writer->Append(message.chunk());
+  CHORALE_RETURN_IF_ERROR(researcher.jobs->PullModel(
+      options.job_id,
+      [&](const v1::PullModelHeader& header) -> Status {
+        writer.reset();  // Its file goes, before the next one takes the place.
+        CHORALE_ASSIGN_OR_RETURN(writer, ModelWriter::Create(directory, options.job_id, header,
+                                                             researcher.identity.root(), now));
+        return OkStatus();
+      },
+      [&](const v1::Chunk& chunk) { return writer->Append(chunk); },
+      [&](std::uint64_t received) {
+        terminal.err << "The connection was lost; going on after " << FormatBytes(received)
+                     << ".\n";
       }));
   if (!writer.has_value()) return DataLoss("the coordinator sent no model");
   const std::uint64_t num_parameters = writer->num_parameters();

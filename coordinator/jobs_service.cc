@@ -26,6 +26,7 @@ constexpr std::size_t kMaxListBytes = 3u << 20;  // Below the clients' limit of 
 constexpr std::size_t kMaxListedReasonChars = 1000;
 constexpr int kMaxPulls = 16;
 constexpr int kMaxPullsOfOne = 4;
+constexpr Duration kPatience = std::chrono::seconds(5);  // For a call that was told to end.
 
 Status CheckIdempotencyKey(const std::string& key) {
   const auto is_allowed = [](char c) {
@@ -47,6 +48,20 @@ Status CheckUploadSize(std::uint64_t size_bytes, std::uint64_t max_model_bytes) 
   return ResourceExhausted("the weights have " + std::to_string(size_bytes) +
                            " bytes; this coordinator takes at most " +
                            std::to_string(max_model_bytes) + " (max_model_bytes)");
+}
+
+// Where the chunks of a pulled model begin.
+StatusOr<std::uint64_t> ResumedAt(const v1::PullModelRequest& request,
+                                  const crypto::BlobId& weights) {
+  if (request.offset_bytes() == 0) return 0;
+  CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId resumed, rpc::FromProto(request.resumed()));
+  if (resumed != weights) return 0;
+  if (request.offset_bytes() % kChunkBytes != 0 || request.offset_bytes() >= weights.size_bytes) {
+    return InvalidArgument("offset_bytes must be a multiple of 1 MiB below " +
+                           std::to_string(weights.size_bytes) + ", got " +
+                           std::to_string(request.offset_bytes()));
+  }
+  return request.offset_bytes();
 }
 
 // A list keeps its jobs and loses details, which ShowJob tells.
@@ -186,8 +201,7 @@ grpc::Status JobsService::PullModel(grpc::ServerContext* context,
                                     grpc::ServerWriter<v1::PullModelResponse>* writer) {
   const StatusOr<Caller> caller = Researcher(*context);
   if (!caller.ok()) return rpc::ToGrpc(caller.status());
-  return rpc::ToGrpc(
-      WithinLimits(caller->party.name, [&] { return Pull(JobId(request->job_id()), *writer); }));
+  return rpc::ToGrpc(WithinLimits(caller->party.name, [&] { return Pull(*request, *writer); }));
 }
 
 Status JobsService::WithinLimits(const std::string& researcher,
@@ -208,10 +222,13 @@ Status JobsService::WithinLimits(const std::string& researcher,
   return pulled;
 }
 
-Status JobsService::Pull(const JobId& id, grpc::ServerWriter<v1::PullModelResponse>& writer) {
+Status JobsService::Pull(const v1::PullModelRequest& request,
+                         grpc::ServerWriter<v1::PullModelResponse>& writer) {
+  const JobId id(request.job_id());
   CHORALE_ASSIGN_OR_RETURN(
       const ModelSnapshot model,
       parts_.driver.Ask<ModelSnapshot>([id](Engine& engine) { return engine.FindModel(id); }));
+  CHORALE_ASSIGN_OR_RETURN(const std::uint64_t offset_bytes, ResumedAt(request, model.id));
   v1::PullModelResponse response;
   *response.mutable_header() = MakePullHeader(model.entry, model.id, parts_.coordinator);
   if (!writer.Write(response)) return Unavailable("the caller is gone");
@@ -220,8 +237,10 @@ Status JobsService::Pull(const JobId& id, grpc::ServerWriter<v1::PullModelRespon
     *response.mutable_chunk() = std::move(chunk);
     return writer.Write(response);
   };
-  if (const Bytes* bytes = model.reader.bytes()) return rpc::SendBytes(*bytes, write);
-  return rpc::SendBlob(model.reader.file(), 0, write);
+  if (const Bytes* bytes = model.reader.bytes()) {
+    return rpc::SendBytes(*bytes, write, offset_bytes);
+  }
+  return rpc::SendBlob(model.reader.file(), offset_bytes, write);
 }
 
 // ---------------------------------------------------------------------------- UploadModel
@@ -234,10 +253,38 @@ grpc::Status JobsService::UploadModel(grpc::ServerContext* context,
   return rpc::ToGrpc(Upload(ResearcherId(caller->party.name), *context, *reader));
 }
 
+grpc::Status JobsService::FindUpload(grpc::ServerContext* context,
+                                     const v1::FindUploadRequest* request,
+                                     v1::FindUploadResponse* response) {
+  const StatusOr<std::uint64_t> received = FindReceived(*context, *request);
+  if (received.ok()) response->set_received_bytes(*received);
+  return rpc::ToGrpc(received.status());
+}
+
+StatusOr<std::uint64_t> JobsService::FindReceived(grpc::ServerContext& context,
+                                                  const v1::FindUploadRequest& request) {
+  CHORALE_ASSIGN_OR_RETURN(const Caller caller, Researcher(context));
+  CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId id, rpc::FromProto(request.weights()));
+  return parts_.uploads.FindReceived(ResearcherId(caller.party.name), id, kPatience);
+}
+
+StatusOr<std::unique_ptr<PartialPayload>> JobsService::BeginUpload(Uploads::Turn& turn,
+                                                                   const crypto::BlobId& id,
+                                                                   const v1::Chunk& first) {
+  std::unique_ptr<PartialPayload> partial = turn.TakePartial(id);
+  if (first.offset_bytes() == 0) {
+    partial.reset();  // Its file makes room.
+    CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, parts_.payloads.Create(id.size_bytes));
+    return std::make_unique<PartialPayload>(rpc::ChunkReceiver(id), std::move(writer));
+  }
+  if (partial != nullptr) return partial;
+  return Unavailable("the bytes before this chunk are not held any more: begin anew");
+}
+
 Status JobsService::Upload(const ResearcherId& researcher, grpc::ServerContext& context,
                            grpc::ServerReader<v1::UploadModelRequest>& reader) {
   CHORALE_ASSIGN_OR_RETURN(
-      const Uploads::Turn turn,
+      Uploads::Turn turn,
       parts_.uploads.Begin(researcher, parts_.clock.Now(), [&context] { context.TryCancel(); }));
   v1::UploadModelRequest request;
   if (!reader.Read(&request) || !request.has_header()) {
@@ -245,22 +292,30 @@ Status JobsService::Upload(const ResearcherId& researcher, grpc::ServerContext& 
   }
   CHORALE_ASSIGN_OR_RETURN(const crypto::BlobId id, rpc::FromProto(request.header()));
   CHORALE_RETURN_IF_ERROR(CheckUploadSize(id.size_bytes, parts_.max_model_bytes));
-  CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, parts_.payloads.Create(id.size_bytes));
-  rpc::ChunkReceiver receiver(id);
+  std::unique_ptr<PartialPayload> partial;
   while (reader.Read(&request)) {
     if (!request.has_chunk()) return InvalidArgument("an upload has one header, then chunks");
-    CHORALE_RETURN_IF_ERROR(receiver.Accept(request.chunk()));
+    if (partial == nullptr) {
+      CHORALE_ASSIGN_OR_RETURN(partial, BeginUpload(turn, id, request.chunk()));
+    }
+    CHORALE_RETURN_IF_ERROR(partial->receiver.Accept(request.chunk()));
     const ByteSpan piece = AsBytes(request.chunk().data());
     if (!AllFiniteFloats(piece)) {
       return InvalidArgument("the weights must be finite: a value after byte " +
                              std::to_string(request.chunk().offset_bytes()) +
                              " is infinite or no number");
     }
-    CHORALE_RETURN_IF_ERROR(writer.Append(piece));
+    CHORALE_RETURN_IF_ERROR(partial->writer.Append(piece));
     parts_.metrics.bytes_received.Increment(static_cast<double>(piece.size()));
   }
-  CHORALE_RETURN_IF_ERROR(receiver.Finish());
-  CHORALE_ASSIGN_OR_RETURN(HeldPayload held, std::move(writer).Commit(id));
+  if (partial == nullptr) return DataLoss("the upload has no weights");
+  if (const Status whole = partial->receiver.Finish(); !whole.ok()) {
+    if (partial->receiver.received_bytes() < id.size_bytes) {
+      turn.KeepPartial(std::move(partial), parts_.clock.Now());
+    }
+    return whole;
+  }
+  CHORALE_ASSIGN_OR_RETURN(HeldPayload held, std::move(partial->writer).Commit(id));
   parts_.uploads.Put(researcher, std::move(held), parts_.clock.Now());
   log::Info("model.uploaded", {{"researcher", researcher.value()}, {"bytes", id.size_bytes}});
   return OkStatus();

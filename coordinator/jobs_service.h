@@ -48,6 +48,8 @@ class JobsService final : public v1::Jobs::WithCallbackMethod_WatchJob<v1::Jobs:
                          v1::CancelJobResponse* response) override;
   grpc::Status PullModel(grpc::ServerContext* context, const v1::PullModelRequest* request,
                          grpc::ServerWriter<v1::PullModelResponse>* writer) override;
+  grpc::Status FindUpload(grpc::ServerContext* context, const v1::FindUploadRequest* request,
+                          v1::FindUploadResponse* response) override;
   grpc::Status UploadModel(grpc::ServerContext* context,
                            grpc::ServerReader<v1::UploadModelRequest>* reader,
                            v1::UploadModelResponse* response) override;
@@ -64,10 +66,17 @@ class JobsService final : public v1::Jobs::WithCallbackMethod_WatchJob<v1::Jobs:
   // RESOURCE_EXHAUSTED.
   [[nodiscard]] Status WithinLimits(const std::string& researcher,
                                     const std::function<Status()>& pull);
-  [[nodiscard]] Status Pull(const JobId& id, grpc::ServerWriter<v1::PullModelResponse>& writer);
+  [[nodiscard]] Status Pull(const v1::PullModelRequest& request,
+                            grpc::ServerWriter<v1::PullModelResponse>& writer);
 
   [[nodiscard]] Status Upload(const ResearcherId& researcher, grpc::ServerContext& context,
                               grpc::ServerReader<v1::UploadModelRequest>& reader);
+  [[nodiscard]] StatusOr<std::uint64_t> FindReceived(grpc::ServerContext& context,
+                                                     const v1::FindUploadRequest& request);
+  // What takes the first chunk: a new payload, or what an earlier call left of it.
+  [[nodiscard]] StatusOr<std::unique_ptr<PartialPayload>> BeginUpload(Uploads::Turn& turn,
+                                                                      const crypto::BlobId& id,
+                                                                      const v1::Chunk& first);
 
   const Parts parts_;
   std::mutex pulls_mutex_;            // Guards pulls_.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "chorale/v1/jobs.pb.h"
+#include "coordinator/partial_payload.h"
 #include "coordinator/payload_store.h"
 #include "coordinator/round.h"
 #include "core/crypto/blob_digest.h"
@@ -42,12 +43,6 @@ struct OpenTask {
   // Of a preparation round: what its sums are checked against. Shared by every look at the task.
   std::shared_ptr<const v1::DataSpec> data = {};
   std::optional<Report> report = {};  // What the site has reported already.
-};
-
-// The beginning of a report's payload.
-struct PartialPayload {
-  rpc::ChunkReceiver receiver;
-  PayloadWriter writer;
 };
 
 // "<job>/<round>/<attempt>/<site>"; of a step of secure aggregation that is no report,

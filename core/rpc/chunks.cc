@@ -63,9 +63,10 @@ Status SendBlob(const storage::BlobReader& blob, std::uint64_t offset_bytes,
   return OkStatus();
 }
 
-Status SendBytes(ByteSpan bytes, const std::function<bool(v1::Chunk&&)>& write) {
+Status SendBytes(ByteSpan bytes, const std::function<bool(v1::Chunk&&)>& write,
+                 std::uint64_t offset_bytes) {
   const std::uint64_t num_chunks = NumChunks(bytes.size());
-  for (std::uint64_t index = 0; index < num_chunks; ++index) {
+  for (std::uint64_t index = offset_bytes / kChunkBytes; index < num_chunks; ++index) {
     const ChunkRange range = ChunkAt(bytes.size(), index);
     v1::Chunk chunk;
     chunk.set_offset_bytes(range.offset_bytes);

@@ -19,7 +19,8 @@ namespace chorale::rpc {
 // false when the peer is gone: UNAVAILABLE.
 [[nodiscard]] Status SendBlob(const storage::BlobReader& blob, std::uint64_t offset_bytes,
                               const std::function<bool(v1::Chunk&&)>& write);
-[[nodiscard]] Status SendBytes(ByteSpan bytes, const std::function<bool(v1::Chunk&&)>& write);
+[[nodiscard]] Status SendBytes(ByteSpan bytes, const std::function<bool(v1::Chunk&&)>& write,
+                               std::uint64_t offset_bytes = 0);
 
 // Checks chunks as they come: order, size, digest, total. A peer's fault is INVALID_ARGUMENT or
 // DATA_LOSS, never a crash.

@@ -38,22 +38,59 @@ class FakeJobs final : public v1::Jobs::Service {
     }
     return status;
   }
-  grpc::Status PullModel(grpc::ServerContext*, const v1::PullModelRequest*,
+  // The model's chunks hold their own index. Breaks after each chunk, so often.
+  grpc::Status PullModel(grpc::ServerContext*, const v1::PullModelRequest* request,
                          grpc::ServerWriter<v1::PullModelResponse>* writer) override {
     v1::PullModelResponse message;
-    message.mutable_chunk()->set_data("x");
-    for (int i = 0; i < 3; ++i) writer->Write(message);
-    return status;
-  }
-  grpc::Status UploadModel(grpc::ServerContext*, grpc::ServerReader<v1::UploadModelRequest>* reader,
-                           v1::UploadModelResponse*) override {
-    for (v1::UploadModelRequest request; reader->Read(&request);) {
-      if (request.has_header()) uploaded_id = request.header();
-      uploaded += request.chunk().data();
-      if (!status.ok()) return status;
+    const bool is_other = ++pulls > 1 && publishes_meanwhile;
+    message.mutable_header()->mutable_weights()->set_size_bytes(kChunks * kChunkBytes);
+    message.mutable_header()->mutable_weights()->set_digest(is_other ? "second" : "first");
+    if (has_header) writer->Write(message);
+    const bool is_resumed =
+        request->resumed().digest() == message.header().weights().digest() && has_header;
+    for (std::uint64_t i = is_resumed ? request->offset_bytes() / kChunkBytes : 0; i < kChunks;
+         ++i) {
+      message.mutable_chunk()->set_offset_bytes(i * kChunkBytes);
+      message.mutable_chunk()->set_data(std::string(kChunkBytes, static_cast<char>(i)));
+      writer->Write(message);
+      if (broken_pulls > 0) {
+        --broken_pulls;
+        return {grpc::StatusCode::UNAVAILABLE, "the line is broken"};
+      }
     }
     return status;
   }
+  grpc::Status FindUpload(grpc::ServerContext*, const v1::FindUploadRequest* request,
+                          v1::FindUploadResponse* response) override {
+    uploaded_id = request->weights();
+    response->set_received_bytes(uploaded.size());
+    return find_status;
+  }
+  // Takes one chunk and breaks, so often.
+  grpc::Status UploadModel(grpc::ServerContext*, grpc::ServerReader<v1::UploadModelRequest>* reader,
+                           v1::UploadModelResponse*) override {
+    for (v1::UploadModelRequest request; reader->Read(&request);) {
+      if (!status.ok()) return status;
+      if (request.has_header()) {
+        uploaded_id = request.header();
+        continue;
+      }
+      uploaded.resize(request.chunk().offset_bytes());
+      uploaded += request.chunk().data();
+      if (broken_uploads > 0) {
+        --broken_uploads;
+        return {grpc::StatusCode::UNAVAILABLE, "the line is broken"};
+      }
+    }
+    return status;
+  }
+  static constexpr std::uint64_t kChunks = 4;
+  bool has_header = true;
+  bool publishes_meanwhile = false;
+  int pulls = 0;
+  int broken_pulls = 0;
+  int broken_uploads = 0;
+  grpc::Status find_status;
   grpc::Status status;
   v1::BlobDescriptor uploaded_id;
   std::string uploaded;
@@ -79,7 +116,28 @@ class JobsClientTest : public testing::Test {
     EXPECT_TRUE(client.ok()) << client.status();
     return *std::move(client);
   }
+  Status Upload(const Bytes& weights) {
+    return client_->UploadModel(crypto::IdentifyBlob(weights), weights,
+                                [&](std::uint64_t sent) { resumed_.push_back(sent); });
+  }
+  Status Pull() {
+    return client_->PullModel(
+        "job",
+        [&](const auto&) {
+          ++num_headers_;
+          pulled_.clear();
+          return OkStatus();
+        },
+        [&](const v1::Chunk& chunk) {
+          pulled_ += chunk.data();
+          return OkStatus();
+        },
+        [&](std::uint64_t received) { resumed_.push_back(received); });
+  }
 
+  int num_headers_ = 0;
+  std::string pulled_;
+  std::vector<std::uint64_t> resumed_;
   support::TestPki pki_;
   identity::Identity coordinator_;
   identity::Identity researcher_;
@@ -160,33 +218,99 @@ TEST_F(JobsClientTest, DoesNotWatchOnAfterARefusal) {
 }
 
 TEST_F(JobsClientTest, StopsPullingAtTheFirstErrorOfTheReader) {
-  int messages = 0;
+  int chunks = 0;
 
-  const Status status = client_->PullModel({}, [&](const auto&) {
-    ++messages;
-    return DataLoss("spoilt");
-  });
+  const Status status = client_->PullModel(
+      "job", [](const auto&) { return OkStatus(); },
+      [&](const auto&) {
+        ++chunks;
+        return DataLoss("spoilt");
+      },
+      [](std::uint64_t) {});
 
   EXPECT_EQ(status.code(), StatusCode::kDataLoss);
-  EXPECT_EQ(messages, 1);
+  EXPECT_EQ(chunks, 1);
+}
+
+TEST_F(JobsClientTest, TakesNoChunksBeforeTheHeader) {
+  service_.has_header = false;
+
+  const Status status = Pull();
+
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_EQ(pulled_, "");
+}
+
+TEST_F(JobsClientTest, PullsOnWhereTheLineBroke) {
+  service_.broken_pulls = 2;
+
+  const Status status = Pull();
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(num_headers_, 1);
+  EXPECT_THAT(resumed_, testing::ElementsAre(kChunkBytes, 2 * kChunkBytes));
+  ASSERT_EQ(pulled_.size(), FakeJobs::kChunks * kChunkBytes);
+  for (std::size_t i = 0; i < FakeJobs::kChunks; ++i) EXPECT_EQ(pulled_[i * kChunkBytes], char(i));
+}
+
+TEST_F(JobsClientTest, PullsFromTheBeginningWhatWasPublishedMeanwhile) {
+  service_.broken_pulls = 2;
+  service_.publishes_meanwhile = true;
+
+  const Status status = Pull();
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(num_headers_, 2);
+  EXPECT_EQ(pulled_.size(), FakeJobs::kChunks * kChunkBytes);
 }
 
 TEST_F(JobsClientTest, UploadsWeightsChunkByChunk) {
   const Bytes weights(kChunkBytes + 8, 7);
-  const crypto::BlobId id = crypto::IdentifyBlob(weights);
 
-  const Status status = client_->UploadModel(id, weights);
+  const Status status = Upload(weights);
 
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(service_.uploaded, std::string(weights.begin(), weights.end()));
   EXPECT_EQ(service_.uploaded_id.size_bytes(), kChunkBytes + 8);
+  EXPECT_TRUE(resumed_.empty());
+}
+
+TEST_F(JobsClientTest, UploadsOnWhereTheLineBroke) {
+  Bytes weights(3 * kChunkBytes + 8, 7);
+  for (std::size_t i = 0; i < weights.size(); i += kChunkBytes) weights[i] = std::uint8_t(i >> 20);
+  service_.broken_uploads = 3;
+
+  const Status status = Upload(weights);
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(service_.uploaded, std::string(weights.begin(), weights.end()));
+  EXPECT_THAT(resumed_, testing::ElementsAre(kChunkBytes, 2 * kChunkBytes, 3 * kChunkBytes));
+}
+
+TEST_F(JobsClientTest, UploadsFromTheBeginningToAnOlderCoordinator) {
+  const Bytes weights(2 * kChunkBytes, 7);
+  service_.broken_uploads = 1;
+  service_.find_status = {grpc::StatusCode::UNIMPLEMENTED, "unknown method"};
+
+  const Status status = Upload(weights);
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(resumed_, testing::ElementsAre(0));
+  EXPECT_EQ(service_.uploaded.size(), weights.size());
+}
+
+TEST_F(JobsClientTest, GivesUpOnALineThatBringsNothing) {
+  service_.status = {grpc::StatusCode::UNAVAILABLE, "the line is broken"};
+  const Bytes weights(2 * kChunkBytes, 7);
+
+  EXPECT_EQ(Upload(weights).code(), StatusCode::kUnavailable);
 }
 
 TEST_F(JobsClientTest, SaysWhyAnUploadIsNotTaken) {
   service_.status = {grpc::StatusCode::RESOURCE_EXHAUSTED, "no space left"};
   const Bytes weights(8 * kChunkBytes, 7);
 
-  const Status status = client_->UploadModel(crypto::IdentifyBlob(weights), weights);
+  const Status status = Upload(weights);
 
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
   EXPECT_THAT(MessageOf(status), HasSubstr("no space left"));

@@ -225,18 +225,19 @@ class CoordinatorTest : public testing::Test {
     EXPECT_TRUE(status.ok()) << status.error_message();
     return id;
   }
-  // Sends weights under this name, which may be another's.
-  grpc::Status Upload(const crypto::BlobId& id, ByteSpan bytes) {
+  // Sends weights under this name, which may be another's, from `offset` on.
+  grpc::Status Upload(const crypto::BlobId& id, ByteSpan bytes, std::uint64_t offset = 0) {
     grpc::ClientContext context;
     v1::UploadModelResponse response;
     const auto writer = researcher_->UploadModel(&context, &response);
     v1::UploadModelRequest request;
     *request.mutable_header() = rpc::ToProto(id);
     if (writer->Write(request)) {
-      const Status sent = rpc::SendBytes(bytes, [&](v1::Chunk&& chunk) {
+      const auto write = [&](v1::Chunk&& chunk) {
         *request.mutable_chunk() = std::move(chunk);
         return writer->Write(request);
-      });
+      };
+      const Status sent = rpc::SendBytes(bytes, write, offset);
       if (sent.ok()) writer->WritesDone();
     }
     return writer->Finish();

@@ -40,6 +40,38 @@ TEST_F(CoordinatorTest, RunsAJobOverTheWire) {
   EXPECT_TRUE(reader->Finish().ok());
 }
 
+TEST_F(CoordinatorTest, SendsAModelFromWhereAnEarlierPullBroke) {
+  WireSite north = Site("north");
+  WireSite south = Site("south");
+  ASSERT_TRUE(north.Connect().ok() && south.Connect().ok());
+  const std::string id = MustSubmit();
+  ASSERT_TRUE(north.Report(north.NextTask()->task_id(), {1, 1, 1, 1}).ok());
+  ASSERT_TRUE(south.Report(south.NextTask()->task_id(), {3, 3, 3, 3}).ok());
+  WatchToTheEnd(id);
+  const auto pull = [&](const v1::PullModelRequest& request, v1::BlobDescriptor& weights) {
+    grpc::ClientContext context;
+    const auto reader = researcher_->PullModel(&context, request);
+    v1::PullModelResponse response;
+    if (reader->Read(&response)) weights = response.header().weights();
+    while (reader->Read(&response)) {
+    }
+    return reader->Finish().error_code();
+  };
+  v1::PullModelRequest request;
+  request.set_job_id(id);
+  v1::BlobDescriptor weights;
+  ASSERT_EQ(pull(request, weights), grpc::StatusCode::OK);
+
+  // Other weights come from their beginning; of these, nothing is beyond the end.
+  request.set_offset_bytes(kChunkBytes);
+  *request.mutable_resumed() = weights;
+  EXPECT_EQ(pull(request, weights), grpc::StatusCode::INVALID_ARGUMENT);
+  request.mutable_resumed()->set_digest(std::string(32, 'x'));
+  EXPECT_EQ(pull(request, weights), grpc::StatusCode::OK);
+  request.mutable_resumed()->set_digest("short");
+  EXPECT_EQ(pull(request, weights), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_F(CoordinatorTest, WritesWhereItListens) {
   std::ifstream file(directory_.path() / "state" / "listen");
   std::string line;

@@ -3,7 +3,17 @@
 namespace chorale::coordinator {
 namespace {
 
-class CoordinatorUploadsTest : public CoordinatorTest {};
+class CoordinatorUploadsTest : public CoordinatorTest {
+ protected:
+  std::uint64_t Received(const crypto::BlobId& id) {
+    grpc::ClientContext context;
+    v1::FindUploadRequest request;
+    *request.mutable_weights() = rpc::ToProto(id);
+    v1::FindUploadResponse response;
+    EXPECT_TRUE(researcher_->FindUpload(&context, request, &response).ok());
+    return response.received_bytes();
+  }
+};
 
 TEST_F(CoordinatorUploadsTest, StartsAJobFromUploadedWeights) {
   const std::vector<float> weights = {1, 2, 3, 4};
@@ -79,6 +89,31 @@ TEST_F(CoordinatorUploadsTest, RefusesUploadsOfAnotherForm) {
 
     EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   }
+}
+
+TEST_F(CoordinatorUploadsTest, GoesOnWithAnUploadThatBroke) {
+  std::vector<float> weights(kChunkBytes / 2, 1.5f);  // Two chunks.
+  weights.back() = 2;
+  const ByteSpan bytes = AsBytes(std::span<const float>(weights));
+  const crypto::BlobId id = crypto::IdentifyBlob(bytes);
+  EXPECT_EQ(Received(id), 0u);
+  EXPECT_EQ(Upload(id, bytes.first(kChunkBytes)).error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_EQ(Received(id), kChunkBytes);
+
+  EXPECT_EQ(Upload(id, bytes, 2 * kChunkBytes).error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_EQ(Received(id), kChunkBytes);
+  EXPECT_TRUE(Upload(id, bytes, kChunkBytes).ok());
+
+  EXPECT_EQ(Received(id), id.size_bytes);
+}
+
+TEST_F(CoordinatorUploadsTest, BeginsAnewWhereTheBeginningIsGone) {
+  const std::vector<float> weights(kChunkBytes / 2, 1.5f);
+  const ByteSpan bytes = AsBytes(std::span<const float>(weights));
+  const crypto::BlobId id = crypto::IdentifyBlob(bytes);
+
+  EXPECT_EQ(Upload(id, bytes, kChunkBytes).error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_TRUE(Upload(weights).ok());
 }
 
 TEST_F(CoordinatorUploadsTest, TakesUploadsOfResearchersOnly) {

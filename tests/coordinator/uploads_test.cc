@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <optional>
+
 #include "tests/support/temporary_directory.h"
 
 namespace chorale::coordinator {
@@ -24,6 +27,13 @@ class UploadsTest : public testing::Test {
     return uploads_.Begin(researcher, kNow, [this] { ++num_cancelled_; });
   }
 
+  std::unique_ptr<PartialPayload> PartOf(const crypto::BlobId& id) {
+    return std::make_unique<PartialPayload>(rpc::ChunkReceiver(id),
+                                            *payloads_->Create(id.size_bytes));
+  }
+
+  static constexpr crypto::BlobId kModel{.size_bytes = 3 * kChunkBytes, .digest = {1}};
+  static constexpr crypto::BlobId kOther{.size_bytes = 3 * kChunkBytes, .digest = {2}};
   int num_cancelled_ = 0;
   support::TemporaryDirectory directory_{support::Medium::kMemory};
   std::unique_ptr<PayloadStore> payloads_ = *PayloadStore::Open(directory_.path() / "payloads");
@@ -112,6 +122,58 @@ TEST_F(UploadsTest, BoundsTheUploadsUnderWay) {
   }
 
   EXPECT_EQ(Begin(kAda).status().code(), StatusCode::kResourceExhausted);
+}
+
+TEST_F(UploadsTest, KeepsTheBeginningOfOneModelForItsResearcher) {
+  {
+    Uploads::Turn turn = *Begin(kAda);
+    EXPECT_EQ(turn.TakePartial(kModel), nullptr);
+    turn.KeepPartial(PartOf(kModel), kNow);
+  }
+  Uploads::Turn other = *Begin(kEve);
+  EXPECT_EQ(other.TakePartial(kModel), nullptr);
+
+  Uploads::Turn turn = *Begin(kAda);
+  const std::unique_ptr<PartialPayload> partial = turn.TakePartial(kModel);
+  ASSERT_NE(partial, nullptr);
+  EXPECT_EQ(partial->receiver.expected(), kModel);
+  EXPECT_EQ(turn.TakePartial(kModel), nullptr);
+}
+
+TEST_F(UploadsTest, ForgetsTheBeginningWithAnotherModelAndAfterAnHour) {
+  {
+    Uploads::Turn turn = *Begin(kAda);
+    turn.KeepPartial(PartOf(kModel), kNow);
+    EXPECT_EQ(turn.TakePartial(kOther), nullptr);
+    EXPECT_EQ(turn.TakePartial(kModel), nullptr);
+    turn.KeepPartial(PartOf(kModel), kNow);
+  }
+  uploads_.Expire(kNow + Uploads::kLifetime);
+
+  EXPECT_EQ(Begin(kAda)->TakePartial(kModel), nullptr);
+}
+
+TEST_F(UploadsTest, TellsHowMuchOfAModelIsHeld) {
+  HeldPayload model = Write(Bytes(8, 1));
+  const crypto::BlobId id = model.id();
+  EXPECT_EQ(*uploads_.FindReceived(kAda, id, Duration(0)), 0u);
+  uploads_.Put(kAda, std::move(model), kNow);
+
+  EXPECT_EQ(*uploads_.FindReceived(kAda, id, Duration(0)), 8u);
+  EXPECT_EQ(*uploads_.FindReceived(kEve, id, Duration(0)), 0u);
+}
+
+TEST_F(UploadsTest, EndsATurnWithTheModelThatIsAskedForAndNoOther) {
+  std::optional<Uploads::Turn> turn = *Begin(kAda);
+  (void)turn->TakePartial(kModel);
+
+  EXPECT_EQ(*uploads_.FindReceived(kAda, kOther, Duration(0)), 0u);
+  EXPECT_EQ(num_cancelled_, 0);
+  EXPECT_EQ(uploads_.FindReceived(kAda, kModel, Duration(0)).status().code(),
+            StatusCode::kResourceExhausted);
+  EXPECT_EQ(num_cancelled_, 1);
+  turn.reset();
+  EXPECT_TRUE(uploads_.FindReceived(kAda, kModel, Duration(0)).ok());
 }
 
 }  // namespace

@@ -108,17 +108,19 @@ class BudgetTest(unittest.TestCase):
 
     def test_a_site_that_is_killed_keeps_what_was_charged_and_takes_part_again(self):
         job_id = self.federation.submit(private_job(count=40, privacy={"target_epsilon": 1.1}))
-        for number in (3, 9, 15):
-            self.federation.coordinator.wait_for("round.published", round=number)
+        for _ in range(3):
+            # It has taken part, again after each kill.
+            self.federation.agents["west"].wait_for("report.acknowledged")
             self.federation.agents["west"].kill()
             before = self.budget("west")["jobs"][0]["steps_started"]
             self.federation.start_agent("west").wait_for("session.connected")
             self.assertGreaterEqual(self.budget("west")["jobs"][0]["steps_started"], before)
+        self.federation.agents["west"].wait_for("report.acknowledged")
         shown = self.federation.wait_job(job_id)
 
         self.assertEqual(shown["job"]["state"], "JOB_STATE_COMPLETED", shown["job"]["reason"])
         reported = sum(federation.states(r).get("west") == "SITE_STATE_REPORTED" for r in shown["rounds"])
-        self.assertGreater(reported, 10)
+        self.assertGreater(reported, 3)
         # Every report that counted was charged for; a kill may have cost more, never less.
         self.assertGreaterEqual(self.budget("west")["jobs"][0]["steps_started"], reported)
         for name in NAMES:

@@ -72,6 +72,27 @@ class BrokenLineTest(unittest.TestCase):
             "features": federation.FEATURES, "target": {"column": "num", "positive": ["1", "2", "3", "4"]},
             "standardization": "per_site"}, secure_aggregation={"none": {}}))
 
+    def test_a_researchers_upload_and_pull_go_on_where_they_broke(self):
+        job = job_of_size(MODEL_MB, secure_aggregation={"none": {}})
+        trained, _ = self.federation.train(job)
+        weights = self.federation.pull(trained) / "model.safetensors"
+        size = weights.stat().st_size
+        proxy = CuttingProxy(int(self.federation.address.rsplit(":", 1)[1]), BYTES_PER_SECOND, CUT_SECONDS)
+        self.addCleanup(proxy.close)
+        home = self.federation.researcher / "researcher.yaml"
+        home.write_text(home.read_text().replace(self.federation.address, f"127.0.0.1:{proxy.port}"))
+
+        # Training from these weights, which travel up, ends in others, which travel down.
+        (self.federation.root / "start.safetensors").write_bytes(weights.read_bytes())
+        job_id, shown = self.federation.train({**job, "name": "warm", "initial_model": {"file": "start.safetensors"}})
+        pulled = self.federation.pull(job_id) / "model.safetensors"
+
+        self.assertEqual(pulled.stat().st_size, size)
+        self.assertGreaterEqual(proxy.num_cuts, 2)
+        for sent in (proxy.bytes_down, proxy.bytes_up):
+            self.assertGreater(sent, size)
+            self.assertLess(sent, 1.01 * size + proxy.num_cuts * MOST_LOST_BYTES)
+
 
 if __name__ == "__main__":
     unittest.main()
