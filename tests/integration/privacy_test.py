@@ -108,6 +108,7 @@ class BudgetTest(unittest.TestCase):
 
     def test_a_site_that_is_killed_keeps_what_was_charged_and_takes_part_again(self):
         job_id = self.federation.submit(private_job(count=40, privacy={"target_epsilon": 1.1}))
+        self.federation.coordinator.wait_for("round.published", round=1, phase="training")
         for _ in range(3):
             # It has taken part, again after each kill.
             self.federation.agents["west"].wait_for("report.acknowledged")
