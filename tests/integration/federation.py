@@ -297,7 +297,11 @@ class Federation:
     def submit(self, job):
         path = self.root / "job.yaml"
         path.write_text(json.dumps(job))
-        out = run("job", "submit", path, "--as", self.researcher, "--format", "json")
+        try:
+            out = run("job", "submit", path, "--as", self.researcher, "--format", "json")
+        except CommandFailed as failure:
+            failure.args = (f"{failure.args[0]}{self.coordinator.tail()}",)
+            raise
         return json.loads(out)["job_id"]
 
     def show(self, job_id):
