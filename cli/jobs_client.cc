@@ -178,15 +178,18 @@ Status JobsClient::UploadModel(const crypto::BlobId& id, ByteSpan weights,
                                const std::function<void(std::uint64_t)>& on_resume) {
   Persistence persistence(*state_->channel);
   std::uint64_t offset = 0;
+  bool has_progressed = false;
   while (true) {
     grpc::Status status = state_->UploadFrom(id, weights, offset);
     if (status.ok()) return OkStatus();
     const std::uint64_t before = offset;
     do {
-      if (!persistence.TriesAgain(status, offset > before)) return state_->Explain(status);
+      if (!persistence.TriesAgain(status, has_progressed)) return state_->Explain(status);
+      has_progressed = false;
       status = state_->FindUpload(id, offset);
     } while (!status.ok());
     if (offset == id.size_bytes) return OkStatus();
+    has_progressed = offset > before;
     on_resume(offset);
   }
 }
@@ -256,7 +259,9 @@ Status JobsClient::PullModel(const std::string& job_id,
       }
     }
     const grpc::Status status = reader->Finish();
-    if (status.ok()) return OkStatus();
+    const bool is_whole =
+        request.has_resumed() && request.offset_bytes() == request.resumed().size_bytes();
+    if (status.ok() || is_whole) return OkStatus();
     if (!persistence.TriesAgain(status, has_progressed)) return state_->Explain(status);
     on_resume(request.offset_bytes());
   }

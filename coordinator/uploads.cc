@@ -51,7 +51,7 @@ StatusOr<std::uint64_t> Uploads::FindReceived(const ResearcherId& researcher,
   std::unique_lock lock(mutex_);
   const auto is_under_way = [&] {
     const auto turn = under_way_.find(researcher);
-    return turn != under_way_.end() && turn->second.id == id;
+    return turn != under_way_.end() && turn->second.id.value_or(id) == id;
   };
   if (is_under_way()) {
     under_way_.at(researcher).cancel();

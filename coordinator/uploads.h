@@ -52,8 +52,8 @@ class Uploads {
   [[nodiscard]] StatusOr<Turn> Begin(const ResearcherId& researcher, Time now,
                                      std::function<void()> cancel);
   // How many bytes of this model of the researcher are held: all of them, or the beginning that an
-  // earlier turn left. Ends a turn with the same model and waits for that. RESOURCE_EXHAUSTED: it
-  // has not ended after `patience`.
+  // earlier turn left. Ends a turn with the same model, or of which no model is known yet, and
+  // waits for that. RESOURCE_EXHAUSTED: it has not ended after `patience`.
   [[nodiscard]] StatusOr<std::uint64_t> FindReceived(const ResearcherId& researcher,
                                                      const crypto::BlobId& id, Duration patience);
   // Takes the place of the one before.

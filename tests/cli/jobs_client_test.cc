@@ -253,6 +253,16 @@ TEST_F(JobsClientTest, PullsOnWhereTheLineBroke) {
   for (std::size_t i = 0; i < FakeJobs::kChunks; ++i) EXPECT_EQ(pulled_[i * kChunkBytes], char(i));
 }
 
+TEST_F(JobsClientTest, PullsNothingMoreWhenTheLineBreaksBehindTheLastChunk) {
+  service_.broken_pulls = FakeJobs::kChunks;
+
+  const Status status = Pull();
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(pulled_.size(), FakeJobs::kChunks * kChunkBytes);
+  EXPECT_EQ(resumed_.size(), FakeJobs::kChunks - 1);
+}
+
 TEST_F(JobsClientTest, PullsFromTheBeginningWhatWasPublishedMeanwhile) {
   service_.broken_pulls = 2;
   service_.publishes_meanwhile = true;
@@ -276,15 +286,17 @@ TEST_F(JobsClientTest, UploadsWeightsChunkByChunk) {
 }
 
 TEST_F(JobsClientTest, UploadsOnWhereTheLineBroke) {
-  Bytes weights(3 * kChunkBytes + 8, 7);
+  // More breaks than tries without progress.
+  Bytes weights(7 * kChunkBytes + 8, 7);
   for (std::size_t i = 0; i < weights.size(); i += kChunkBytes) weights[i] = std::uint8_t(i >> 20);
-  service_.broken_uploads = 3;
+  service_.broken_uploads = 7;
 
   const Status status = Upload(weights);
 
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(service_.uploaded, std::string(weights.begin(), weights.end()));
-  EXPECT_THAT(resumed_, testing::ElementsAre(kChunkBytes, 2 * kChunkBytes, 3 * kChunkBytes));
+  ASSERT_EQ(resumed_.size(), 7u);
+  for (std::size_t i = 0; i < 7; ++i) EXPECT_EQ(resumed_[i], (i + 1) * kChunkBytes);
 }
 
 TEST_F(JobsClientTest, UploadsFromTheBeginningToAnOlderCoordinator) {

@@ -163,6 +163,16 @@ TEST_F(UploadsTest, TellsHowMuchOfAModelIsHeld) {
   EXPECT_EQ(*uploads_.FindReceived(kEve, id, Duration(0)), 0u);
 }
 
+TEST_F(UploadsTest, EndsATurnThatHasNotSaidItsModelYet) {
+  std::optional<Uploads::Turn> turn = *Begin(kAda);
+
+  EXPECT_FALSE(uploads_.FindReceived(kAda, kModel, Duration(0)).ok());
+
+  EXPECT_EQ(num_cancelled_, 1);
+  turn.reset();
+  EXPECT_TRUE(uploads_.FindReceived(kAda, kModel, Duration(0)).ok());
+}
+
 TEST_F(UploadsTest, EndsATurnWithTheModelThatIsAskedForAndNoOther) {
   std::optional<Uploads::Turn> turn = *Begin(kAda);
   (void)turn->TakePartial(kModel);
