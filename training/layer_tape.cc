@@ -1,5 +1,6 @@
 #include "training/layer_tape.h"
 
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 namespace chorale::training {

@@ -1,5 +1,7 @@
 #include "training/training_run.h"
 
+#include <c10/core/GradMode.h>
+
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -134,7 +136,7 @@ class Run {
     if (step_ != checkpoint.num_steps || !is_between_steps_) {
       return InvalidArgument("the checkpoint is not of this training");
     }
-    const at::NoGradGuard guard;
+    const c10::NoGradGuard guard;
     parameters_.copy_(FlatView(checkpoint.parameters));
     optimizer_.Resume(FlatView(checkpoint.mean), FlatView(checkpoint.variance),
                       static_cast<int>(step_), checkpoint.sum_of_rates);
