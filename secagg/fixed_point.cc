@@ -55,10 +55,12 @@ bool Fits(const Int128 largest, double clip, double noise_margin, std::uint32_t 
 template <typename Value>
 struct ValueLoops {
   [[gnu::always_inline]] static bool AreWithin(std::span<const Value> values, double clip) {
-    bool is_within = true;
-    // Written so that NaN is not.
-    for (const Value value : values) is_within &= std::abs(double{value}) <= clip;
-    return is_within;
+    // Counted: GCC makes no vector instructions of a loop that ends early or keeps a bool.
+    std::uint64_t num_outside = 0;
+    for (const Value value : values) {
+      num_outside += std::abs(double{value}) <= clip ? 0 : 1;  // NaN is outside.
+    }
+    return num_outside == 0;
   }
 
   // round(value * weight * scale), half away from zero.
@@ -67,7 +69,8 @@ struct ValueLoops {
     for (std::size_t i = 0; i < values.size(); ++i) {
       const double scaled = double{values[i]} * weight * scale;
       const auto whole = static_cast<std::int64_t>(scaled);
-      // Exact: below 2^53 both fit a double, above there is no fraction.
+      // Exact: below 2^53 both fit a double, above there is no fraction. Fused with the product
+      // before or not, for the scale is a power of two.
       const double fraction = scaled - static_cast<double>(whole);
       out[i] = whole + (fraction >= 0.5 ? 1 : 0) - (fraction <= -0.5 ? 1 : 0);
     }
