@@ -4,7 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <set>
 #include <utility>
 
@@ -73,9 +72,7 @@ StatusOr<std::vector<T>> CopyFromBytes(std::span<const std::uint8_t> bytes) {
 
 template <typename T>
 bool AreAllFinite(std::span<const T> values) {
-  bool are_finite = true;  // Without a way out, so that the loop becomes vector instructions.
-  for (const T value : values) are_finite &= std::abs(value) <= std::numeric_limits<T>::max();
-  return are_finite;
+  return std::all_of(values.begin(), values.end(), [](T value) { return std::isfinite(value); });
 }
 
 }  // namespace
