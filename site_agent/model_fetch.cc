@@ -46,7 +46,8 @@ StatusOr<std::vector<Number>> FetchNumbers(BlobSource& source, const TaskId& tas
     const std::uint64_t before = receiver.received_bytes();
     Status status = source.Fetch(task, blob, before, accept, cancellation);
     if (cancellation.is_cancelled()) return Cancelled("the transfer was cancelled");
-    if (status.ok()) status = receiver.Finish();
+    // Where only the call's end was lost, there is nothing left to ask for.
+    if (status.ok() || receiver.received_bytes() == blob.size_bytes) status = receiver.Finish();
     if (status.ok()) return values;
     if (IsFinal(status.code())) return status;
     if (receiver.received_bytes() > before) backoff.Reset();

@@ -7,6 +7,7 @@
 
 #include "coordinator/site_messages.h"
 #include "coordinator/sqlite_store.h"
+#include "core/chunking.h"
 #include "core/crypto/digest.h"
 #include "core/rpc/chunks.h"
 #include "core/storage/file.h"
@@ -308,7 +309,7 @@ bool CoordinatorParty::SaysTryAgain(const std::string& site, const std::string& 
 }
 
 Status CoordinatorParty::Fetch(const std::string& site, const TaskId& task_id,
-                               const crypto::BlobId& blob,
+                               const crypto::BlobId& blob, std::uint64_t offset_bytes,
                                const std::function<Status(const v1::Chunk&)>& accept) {
   if (!IsUp()) return Unavailable("connection refused");
   CHORALE_ASSIGN_OR_RETURN(coordinator::TaskTable::Transfer transfer,
@@ -318,15 +319,19 @@ Status CoordinatorParty::Fetch(const std::string& site, const TaskId& task_id,
   if (std::find(blobs.begin(), blobs.end(), blob) == blobs.end()) {
     return PermissionDenied("the task does not name this blob");
   }
+  if (offset_bytes % kChunkBytes != 0) return InvalidArgument("a chunk does not begin there");
   CHORALE_ASSIGN_OR_RETURN(const coordinator::PayloadReader reader, process_->payloads->Find(blob));
   Bytes bytes(blob.size_bytes);
   CHORALE_RETURN_IF_ERROR(reader.ReadAt(0, bytes));
   transfer.AddBytesDown(bytes.size());
   Status refused;
-  CHORALE_RETURN_IF_ERROR(rpc::SendBytes(bytes, [&](v1::Chunk&& chunk) {
-    refused = accept(chunk);
-    return refused.ok();
-  }));
+  CHORALE_RETURN_IF_ERROR(rpc::SendBytes(
+      bytes,
+      [&](v1::Chunk&& chunk) {
+        refused = accept(chunk);
+        return refused.ok();
+      },
+      offset_bytes));
   return refused;
 }
 

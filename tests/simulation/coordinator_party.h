@@ -49,7 +49,7 @@ class CoordinatorParty final : public CoordinatorEnd {
   // Whether a fetch for the task would be told to try again. REQUIRES: IsUp().
   [[nodiscard]] bool SaysTryAgain(const std::string& site, const std::string& task_id) const;
   Status Fetch(const std::string& site, const TaskId& task, const crypto::BlobId& blob,
-               const std::function<Status(const v1::Chunk&)>& accept);
+               std::uint64_t offset_bytes, const std::function<Status(const v1::Chunk&)>& accept);
   StatusOr<JobId> Submit(const coordinator::Submission& submission);
   Status Cancel(const JobId& job);
   // Empty: no process, or no such job.

@@ -153,8 +153,10 @@ Network::Fate Network::FateOfCall(const std::string& site) {
   if (IsCut(site) || !coordinator_->IsUp() || world_.Chance(weather_.lose_call)) {
     return Fate::kIsLost;
   }
-  return world_.Chance(weather_.lose_answer) ? Fate::kAnswerIsLost : Fate::kArrives;
+  return LosesAnswer() ? Fate::kAnswerIsLost : Fate::kArrives;
 }
+
+bool Network::LosesAnswer() { return world_.Chance(weather_.lose_answer); }
 
 std::optional<Duration> Network::Repetition() {
   if (!world_.Chance(weather_.repeat_call)) return std::nullopt;

@@ -78,6 +78,8 @@ class Network {
   // ---- calls
   enum class Fate { kArrives, kIsLost, kAnswerIsLost };
   [[nodiscard]] Fate FateOfCall(const std::string& site);
+  // Of a call that has arrived.
+  [[nodiscard]] bool LosesAnswer();
   // Whether this call is heard once more, and how much later.
   [[nodiscard]] std::optional<Duration> Repetition();
   [[nodiscard]] Duration Latency();

@@ -324,10 +324,11 @@ Status SiteParty::Report(site_agent::Released<site_agent::OutgoingReport> report
   return deliver();
 }
 
-Status SiteParty::Fetch(const TaskId& task, const crypto::BlobId& blob, std::uint64_t,
+Status SiteParty::Fetch(const TaskId& task, const crypto::BlobId& blob, std::uint64_t offset_bytes,
                         const std::function<Status(const v1::Chunk&)>& accept,
                         site_agent::Cancellation&) {
-  return coordinator_.Fetch(name_, task, blob, accept);
+  CHORALE_RETURN_IF_ERROR(coordinator_.Fetch(name_, task, blob, offset_bytes, accept));
+  return network_.LosesAnswer() ? Unavailable("the connection is lost") : OkStatus();
 }
 
 }  // namespace chorale::simulation

@@ -22,6 +22,7 @@ class FlakySource final : public BlobSource {
                Cancellation& cancellation) override {
     offsets.push_back(offset_bytes);
     if (on_call) on_call(cancellation);
+    if (offset_bytes % kChunkBytes != 0) return InvalidArgument("a chunk does not begin there");
     std::uint64_t sent = 0;
     Status refused;
     const Status status = rpc::SendBytes(content_, [&](v1::Chunk&& chunk) {
@@ -87,6 +88,16 @@ TEST_F(ModelFetchTest, GoesOnWhereItBroke) {
   ASSERT_TRUE(fetched.ok()) << fetched.status();
   EXPECT_EQ(*fetched, values_);
   EXPECT_EQ(source_.offsets, (std::vector<std::uint64_t>{0, 2 * kChunkBytes}));
+}
+
+TEST_F(ModelFetchTest, ACallThatBreaksAfterTheLastChunkHasBroughtEverything) {
+  source_.final_answer = Unavailable("the connection was reset");
+
+  const StatusOr<ParameterVector> fetched = Fetch();
+
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_EQ(*fetched, values_);
+  EXPECT_EQ(source_.offsets.size(), 1u);
 }
 
 TEST_F(ModelFetchTest, RefusesBytesThatAreNotTheBlobs) {
