@@ -80,6 +80,7 @@ void Engine::Resume(JobEntry& entry) {
       round != nullptr && std::holds_alternative<Collecting>(round->state())) {
     for (const auto& [site, status] : round->sites()) {
       parts_.tasks.Open(MakeOpenTask(entry, site));
+      entry.asked.insert(site);
     }
   }
   for (const JobAction& action : entry.machine.OutstandingActions()) CarryOut(entry, action);

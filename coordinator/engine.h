@@ -242,6 +242,8 @@ class Engine {
   [[nodiscard]] v1::CoordinatorMessage HelloTo(const SiteId& site) const;
   void TakeReceipt(const SiteId& site, const LedgerReceipt& head);
   void SiteIsBack(const SiteId& site, const SiteGreeting& greeting);
+  // A site that is away is told at its next hello.
+  void TellEnded(const JobId& job, const SiteId& site);
   void SiteIsGone(const SiteId& site);
   void EndLostSessions();
 

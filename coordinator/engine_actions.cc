@@ -11,6 +11,7 @@
 #include "data/data_spec.h"
 #include "jobs/job_spec.h"
 #include "jobs/masking.h"
+#include "jobs/privacy_spec.h"
 
 // The engine's actions: what a job's machine asks for, once it is durable.
 namespace chorale::coordinator {
@@ -64,6 +65,14 @@ void LogStatistics(const JobEntry& entry, const v1::RoundRecord& record) {
                              {"missing_values", missing}});
 }
 
+std::set<SiteId> SitesAsked(const JobEntry& entry) {
+  std::set<SiteId> sites = entry.asked;
+  for (const v1::RoundRecord& record : entry.machine.rounds()) {
+    for (const v1::SiteProgress& site : record.sites()) sites.insert(SiteId(site.site()));
+  }
+  return sites;
+}
+
 const char* EndName(const JobMachineState& state) {
   if (std::holds_alternative<Completed>(state)) return "completed";
   return std::holds_alternative<Failed>(state) ? "failed" : "cancelled";
@@ -109,6 +118,10 @@ void Engine::CarryOut(JobEntry& entry, const JobAction& action) {
   } else if (std::holds_alternative<Ended>(action)) {
     entry.exchange = nullptr;
     entry.messages = nullptr;
+    // What a private job reserved at its sites is free again.
+    if (jobs::IsPrivate(entry.spec)) {
+      for (const SiteId& site : SitesAsked(entry)) TellEnded(id, site);
+    }
     log::Info("job.ended", {{"job", id.value()},
                             {"state", EndName(entry.machine.state())},
                             {"rounds", entry.machine.num_published()},
@@ -124,6 +137,7 @@ void Engine::Send(JobEntry& entry, const Dispatch& dispatch) {
   // After a failed commit the session is lost, which the next commit tells: nothing can be asked.
   if (jobs::IsMasked(entry.spec) && entry.exchange == nullptr) return;
   parts_.tasks.Open(MakeOpenTask(entry, dispatch.site));
+  entry.asked.insert(dispatch.site);
   const SiteSession* session = sessions_.FindSite(dispatch.site);
   if (session == nullptr) return;  // Sent when it connects.
   v1::CoordinatorMessage message;

@@ -158,6 +158,19 @@ void Engine::SiteIsBack(const SiteId& site, const SiteGreeting& greeting) {
     message.mutable_cancelled()->set_reason("the task's round is closed");
     sessions_.FindSite(site)->channel->Send(std::move(message));
   }
+  for (const JobId& job : greeting.open_jobs) {
+    if (Find(job) != nullptr) continue;  // Told once its end is durable.
+    const StatusOr<bool> has_ended = parts_.store.HasEnded(job);
+    if (has_ended.ok() && *has_ended) TellEnded(job, site);
+  }
+}
+
+void Engine::TellEnded(const JobId& job, const SiteId& site) {
+  const SiteSession* session = sessions_.FindSite(site);
+  if (session == nullptr) return;  // Told when it is back.
+  v1::CoordinatorMessage message;
+  message.mutable_job_ended()->set_job_id(job.value());
+  session->channel->Send(std::move(message));
 }
 
 void Engine::SiteIsGone(const SiteId& site) {

@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kMaxDatasets = 256;
 constexpr int kMaxActiveTasks = 64;
+constexpr int kMaxOpenJobs = 64;
 constexpr std::size_t kMaxVersionChars = 64;
 constexpr std::size_t kMaxInstanceChars = 64;
 constexpr std::size_t kMaxTaskIdChars = 128;
@@ -75,6 +76,10 @@ StatusOr<SiteStatement> Read(const v1::SiteHello& hello) {
     return InvalidArgument("hello.active_tasks must name at most 64 tasks, got " +
                            std::to_string(hello.active_tasks_size()));
   }
+  if (hello.open_jobs_size() > kMaxOpenJobs) {
+    return InvalidArgument("hello.open_jobs must name at most 64 jobs, got " +
+                           std::to_string(hello.open_jobs_size()));
+  }
   SiteGreeting greeting{.agent_version = hello.agent_version(),
                         .datasets = {hello.datasets().begin(), hello.datasets().end()},
                         .active_tasks = {},
@@ -86,6 +91,10 @@ StatusOr<SiteStatement> Read(const v1::SiteHello& hello) {
   for (const std::string& task : hello.active_tasks()) {
     CHORALE_RETURN_IF_ERROR(CheckPrintable("hello.active_tasks", task, kMaxTaskIdChars));
     greeting.active_tasks.emplace_back(task);
+  }
+  for (const std::string& job : hello.open_jobs()) {
+    CHORALE_RETURN_IF_ERROR(CheckPrintable("hello.open_jobs", job, kMaxTaskIdChars));
+    greeting.open_jobs.emplace_back(job);
   }
   if (hello.has_clock() && hello.clock().seconds() >= 0 && hello.clock().seconds() <= kMaxSeconds) {
     greeting.clock = Time(Duration(hello.clock().seconds() * kMicrosPerSecond));

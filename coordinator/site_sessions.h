@@ -27,6 +27,7 @@ struct SiteGreeting {
   std::string lineage = {};                  // Of its state directory. Empty: likewise.
   std::uint64_t epoch = 0;                   // Starts from that directory.
   std::optional<LedgerReceipt> ledger = {};  // Unset: no row.
+  std::vector<JobId> open_jobs = {};         // That its ledger holds steps for.
 };
 
 struct SiteSession {

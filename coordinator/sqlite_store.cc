@@ -305,6 +305,14 @@ StatusOr<StoredJob> SqliteJobStore::LoadJob(const JobId& id) {
   return StoredJob{std::move(submission), std::move(events)};
 }
 
+StatusOr<bool> SqliteJobStore::HasEnded(const JobId& id) {
+  CHORALE_ASSIGN_OR_RETURN(
+      Statement query,
+      state_->database.Prepare("SELECT 1 FROM jobs WHERE id = ?1 AND summary IS NOT NULL"));
+  query.Bind(1, id.value());
+  return query.Step();
+}
+
 StatusOr<std::vector<v1::JobSummary>> SqliteJobStore::ListJobs(std::uint32_t limit) {
   CHORALE_ASSIGN_OR_RETURN(
       Statement query,

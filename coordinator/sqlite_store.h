@@ -18,6 +18,7 @@ class SqliteJobStore final : public JobStore {
   StatusOr<std::vector<crypto::BlobId>> Append(const Batch& batch) override;
   StatusOr<std::vector<StoredJob>> LoadUnfinished() override;
   StatusOr<StoredJob> LoadJob(const JobId& id) override;
+  [[nodiscard]] StatusOr<bool> HasEnded(const JobId& id) override;
   StatusOr<std::vector<v1::JobSummary>> ListJobs(std::uint32_t limit) override;
   StatusOr<StoredSubmission> FindSubmission(const ResearcherId& researcher,
                                             std::string_view idempotency_key) override;

@@ -108,6 +108,8 @@ class JobStore {
   [[nodiscard]] virtual StatusOr<std::vector<StoredJob>> LoadUnfinished() = 0;
   // NOT_FOUND.
   [[nodiscard]] virtual StatusOr<StoredJob> LoadJob(const JobId& id) = 0;
+  // False also of a job that is not known.
+  [[nodiscard]] virtual StatusOr<bool> HasEnded(const JobId& id) = 0;
   // Newest first. The summary of a job that has not ended is empty but for its id.
   [[nodiscard]] virtual StatusOr<std::vector<v1::JobSummary>> ListJobs(std::uint32_t limit) = 0;
   // NOT_FOUND.

@@ -14,6 +14,7 @@ namespace {
 constexpr Duration kFirstPause = std::chrono::milliseconds(250);
 constexpr Duration kLongestPause = std::chrono::seconds(30);
 constexpr Duration kProgressInterval = std::chrono::seconds(1);
+constexpr std::ptrdiff_t kMaxOpenJobs = 64;
 
 double SecondsOf(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -33,7 +34,8 @@ class Driver::Performer {
                               .active_tasks = action.active_tasks,
                               .instance = driver_.parts_.instance,
                               .state = driver_.parts_.state,
-                              .ledger = driver_.HeadToTell()});
+                              .ledger = driver_.HeadToTell(),
+                              .open_jobs = driver_.OpenJobs()});
   }
   void operator()(const SendHeartbeat&) {
     driver_.Send(HeartbeatRelease{.ledger = driver_.HeadToTell()});
@@ -68,6 +70,13 @@ class Driver::Performer {
 
   void operator()(const TakeReceipt& action) {
     if (driver_.parts_.accounts != nullptr) driver_.parts_.accounts->TakeReceipt(action.receipt);
+  }
+
+  void operator()(const ReleaseBudget& action) {
+    if (driver_.parts_.accounts == nullptr) return;
+    const Status released = driver_.parts_.accounts->Release(action.job_id);
+    // It is told again after the next hello.
+    if (!released.ok()) log::Error("ledger.failed", {{"reason", MessageOf(released)}});
   }
 
   void operator()(const StartWork& action) {
@@ -233,6 +242,14 @@ void Driver::Apply(const Event& event) {
       std::holds_alternative<Connected>(session_.state().link)) {
     if (const auto head = HeadToTell()) Send(HeartbeatRelease{.ledger = head});
   }
+}
+
+std::vector<JobId> Driver::OpenJobs() const {
+  if (parts_.accounts == nullptr) return {};
+  std::vector<JobId> jobs = parts_.accounts->OpenJobs();
+  // The newest; the others once these are released.
+  if (std::ssize(jobs) > kMaxOpenJobs) jobs.erase(jobs.begin(), jobs.end() - kMaxOpenJobs);
+  return jobs;
 }
 
 std::optional<privacy::LedgerHead> Driver::HeadToTell() {

@@ -104,6 +104,7 @@ class Driver final : public LinkObserver {
   void Send(const ControlRelease& release);
   // Where the ledger stands, if that was not told in this session yet.
   [[nodiscard]] std::optional<privacy::LedgerHead> HeadToTell();
+  [[nodiscard]] std::vector<JobId> OpenJobs() const;
 
   const DriverParts parts_;
   Mailbox<Inbound> inbox_;

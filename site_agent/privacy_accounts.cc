@@ -1,5 +1,6 @@
 #include "site_agent/privacy_accounts.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,6 +73,24 @@ Status PrivacyAccounts::Stand(const privacy::LedgerHead& receipt) const {
                                                    AsBytes(text), storage::FileMode::kPrivate);
   if (!kept.ok()) log::Error("ledger.receipt_not_kept", {{"reason", MessageOf(kept)}});
   return DataLoss(MessageOf(fits));
+}
+
+std::vector<JobId> PrivacyAccounts::OpenJobs() const {
+  std::vector<JobId> jobs;
+  for (const privacy::OpenReservation& open : ledger_.OpenReservations()) {
+    // The same job on another dataset of the site is no other job.
+    if (std::ranges::find(jobs, open.job_id) == jobs.end()) jobs.push_back(open.job_id);
+  }
+  return jobs;
+}
+
+Status PrivacyAccounts::Release(const JobId& job) {
+  for (const privacy::OpenReservation& open : ledger_.OpenReservations()) {
+    if (open.job_id != job) continue;
+    CHORALE_RETURN_IF_ERROR(ledger_.Release(open.reservation));
+    log::Info("budget.released", {{"job", job.value()}});
+  }
+  return OkStatus();
 }
 
 StatusOr<privacy::ReservationId> PrivacyAccounts::ReserveIn(const AccountedJob& job) {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "chorale/v1/config.pb.h"
 #include "core/crypto/digest.h"
@@ -57,7 +58,7 @@ struct AccountedRound {
 inline constexpr char kRefusedReceiptFile[] = "ledger_receipt_refused";
 inline constexpr char kAcceptedReceiptFile[] = "ledger_receipt_accepted";
 
-// Reserve and Charge are the worker's; Head and TakeReceipt are for any thread.
+// Reserve and Charge are the worker's; the others are for any thread.
 class PrivacyAccounts {
  public:
   // `ledger` must outlive it.
@@ -69,6 +70,12 @@ class PrivacyAccounts {
   // older copy was restored: nothing is charged to it, until the newest one is back or somebody at
   // the site accepts the loss (`chorale site accept-loss`).
   void TakeReceipt(const privacy::LedgerHead& receipt);
+
+  // Jobs that steps are set aside for, each once.
+  [[nodiscard]] std::vector<JobId> OpenJobs() const;
+  // What the job did not start, on any dataset, is free again, and it starts nothing more. Whoever
+  // says that it ended can stop the job here, and hide nothing that it cost.
+  [[nodiscard]] Status Release(const JobId& job);
 
   // Sets the whole job aside, before anything is computed; the same job again is the same
   // reservation. A dataset without limits counts nothing. DATA_LOSS: the ledger is older than the

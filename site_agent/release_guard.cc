@@ -20,6 +20,7 @@ constexpr std::size_t kMaxTaskId = 128;
 constexpr std::size_t kMaxInstance = 64;
 constexpr std::size_t kMaxDatasets = 256;
 constexpr std::size_t kMaxActiveTasks = 64;
+constexpr std::size_t kMaxOpenJobs = 64;
 constexpr std::uint32_t kMaxPermille = 1000;
 constexpr Duration kMaxTrainingTime = std::chrono::hours(24 * 30);
 
@@ -46,6 +47,7 @@ struct Encoder {
   StatusOr<v1::SiteMessage> operator()(const HelloRelease& release) const {
     if (release.datasets.size() > kMaxDatasets) return Denied("over 256 datasets");
     if (release.active_tasks.size() > kMaxActiveTasks) return Denied("over 64 active tasks");
+    if (release.open_jobs.size() > kMaxOpenJobs) return Denied("over 64 open jobs");
     v1::SiteMessage message;
     v1::SiteHello& hello = *message.mutable_hello();
     hello.set_agent_version(Version());
@@ -56,6 +58,10 @@ struct Encoder {
     for (const TaskId& task : release.active_tasks) {
       if (!IsValidTaskId(task)) return Denied("a malformed task id");
       hello.add_active_tasks(task.value());
+    }
+    for (const JobId& job : release.open_jobs) {
+      if (!IsValidTaskId(TaskId(job.value()))) return Denied("a malformed job id");
+      hello.add_open_jobs(job.value());
     }
     const bool is_plain = std::ranges::all_of(
         release.instance, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); });

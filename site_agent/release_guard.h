@@ -35,6 +35,8 @@ struct HelloRelease {
   std::string instance = {};          // Of this process: at most 64 letters and digits.
   storage::StateMark state = {};      // Of this state directory; not told without a lineage.
   std::optional<privacy::LedgerHead> ledger = {};  // Where the ledger stands: no more of it.
+  std::vector<JobId> open_jobs = {};  // That the ledger holds steps for, as the coordinator named
+                                      // them: at most 64.
 };
 struct HeartbeatRelease {
   std::optional<privacy::LedgerHead> ledger = {};  // Where it has changed.

@@ -310,6 +310,20 @@ StatusOr<Session::Transition> Session::On(State state, const TaskWithdrawn& even
   return Transition{.next = std::move(state), .actions = std::move(actions)};
 }
 
+StatusOr<Session::Transition> Session::On(State state, const JobEnded& event, Time now) const {
+  Actions actions;
+  if (IsClosing(state)) return Transition{.next = std::move(state), .actions = {}};
+  if (!IsConnected(state)) return NoMeaning("the end of a job");
+  std::get<Connected>(state.link).last_heard = now;
+  const auto is_of_job = [&](const QueuedTask& task) {
+    return task.task->job_id() == event.job_id.value();
+  };
+  std::erase_if(state.queue, is_of_job);
+  if (state.work.has_value() && is_of_job(state.work->task)) CancelWorkInHand(state, actions);
+  actions.push_back(ReleaseBudget{event.job_id});
+  return Transition{.next = std::move(state), .actions = std::move(actions)};
+}
+
 StatusOr<Session::Transition> Session::On(State state, const CoordinatorDraining&, Time now) const {
   if (IsClosing(state)) return Transition{.next = std::move(state), .actions = {}};
   if (!IsConnected(state)) return NoMeaning("the coordinator's goodbye");

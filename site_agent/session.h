@@ -44,6 +44,9 @@ struct TaskArrived {
 struct TaskWithdrawn {
   TaskId task_id;
 };
+struct JobEnded {
+  JobId job_id;
+};
 struct CoordinatorDraining {};
 // A message that cannot be understood.
 struct CoordinatorMisbehaved {
@@ -78,9 +81,9 @@ struct DrainRequested {};
 struct TimePassed {};
 
 using Event = std::variant<LinkOpened, LinkClosed, CoordinatorGreeted, TaskArrived, TaskWithdrawn,
-                           CoordinatorDraining, CoordinatorMisbehaved, TaskAdmitted, WorkProgressed,
-                           WorkReported, WorkRefused, WorkCancelled, ReportAnswered, DrainRequested,
-                           TimePassed>;
+                           JobEnded, CoordinatorDraining, CoordinatorMisbehaved, TaskAdmitted,
+                           WorkProgressed, WorkReported, WorkRefused, WorkCancelled, ReportAnswered,
+                           DrainRequested, TimePassed>;
 
 // ------------------------------------------------------------------ actions: what to do, in order
 
@@ -114,6 +117,10 @@ struct RecordCoordinator {
 struct TakeReceipt {
   privacy::LedgerHead receipt;
 };
+// Nothing more is computed for the job: the ledger need not hold steps for it.
+struct ReleaseBudget {
+  JobId job_id;
+};
 struct StartWork {
   std::shared_ptr<const v1::Task> task;
   Time deadline;  // By our clock.
@@ -139,10 +146,10 @@ struct AnnounceLost {
 // Nothing follows: the driver may end.
 struct Stop {};
 
-using Action =
-    std::variant<Dial, HangUp, SendHello, SendHeartbeat, SendAccepted, SendRefused, SendProgress,
-                 RecordVerdict, RecordCoordinator, TakeReceipt, StartWork, CancelWork, SendReport,
-                 SettleReport, AnnounceConnected, AnnounceSteady, AnnounceLost, Stop>;
+using Action = std::variant<Dial, HangUp, SendHello, SendHeartbeat, SendAccepted, SendRefused,
+                            SendProgress, RecordVerdict, RecordCoordinator, TakeReceipt,
+                            ReleaseBudget, StartWork, CancelWork, SendReport, SettleReport,
+                            AnnounceConnected, AnnounceSteady, AnnounceLost, Stop>;
 
 // ------------------------------------------------------------------ states
 
@@ -233,6 +240,7 @@ class Session {
                                         Time now) const;
   [[nodiscard]] StatusOr<Transition> On(State state, const TaskArrived& event, Time now) const;
   [[nodiscard]] StatusOr<Transition> On(State state, const TaskWithdrawn& event, Time now) const;
+  [[nodiscard]] StatusOr<Transition> On(State state, const JobEnded& event, Time now) const;
   [[nodiscard]] StatusOr<Transition> On(State state, const CoordinatorDraining& event,
                                         Time now) const;
   [[nodiscard]] StatusOr<Transition> On(State state, const CoordinatorMisbehaved& event,

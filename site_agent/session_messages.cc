@@ -78,6 +78,11 @@ std::optional<Event> DecodeMessage(v1::CoordinatorMessage message) {
         return CoordinatorMisbehaved{"a malformed task_id"};
       }
       return TaskWithdrawn{TaskId(message.cancelled().task_id())};
+    case v1::CoordinatorMessage::kJobEnded:
+      if (!IsValidTaskId(TaskId(message.job_ended().job_id()))) {
+        return CoordinatorMisbehaved{"a malformed job_id"};
+      }
+      return JobEnded{JobId(message.job_ended().job_id())};
     case v1::CoordinatorMessage::kDraining:
       return CoordinatorDraining{};
     case v1::CoordinatorMessage::MESSAGE_NOT_SET:

@@ -102,6 +102,11 @@ class SqliteLedger final : public Ledger {
     return is_open ? Append(Released{reservation}) : OkStatus();
   }
 
+  std::vector<OpenReservation> OpenReservations() const override {
+    const std::lock_guard lock(mutex_);
+    return state_.OpenReservations();
+  }
+
   Guarantee Spent(const DatasetId& dataset, double delta) const override {
     const std::lock_guard lock(mutex_);
     return state_.Spent(dataset, delta);

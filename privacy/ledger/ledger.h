@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "core/ids.h"
 #include "core/status.h"
@@ -55,6 +56,7 @@ class Ledger {
   // The job is over here: what it did not start is free again. Repeating it is OK. NOT_FOUND.
   [[nodiscard]] virtual Status Release(ReservationId reservation) = 0;
 
+  [[nodiscard]] virtual std::vector<OpenReservation> OpenReservations() const = 0;
   [[nodiscard]] virtual Guarantee Spent(const DatasetId& dataset, double delta) const = 0;
   [[nodiscard]] virtual BurnDown BurnDownOf(const DatasetId& dataset,
                                             const Limits& limits) const = 0;

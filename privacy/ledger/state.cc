@@ -360,6 +360,14 @@ BurnDown LedgerState::BurnDownOf(const DatasetId& dataset, const Limits& limits)
   return burn;
 }
 
+std::vector<OpenReservation> LedgerState::OpenReservations() const {
+  std::vector<OpenReservation> open;
+  for (const auto& [seq, reservation] : reservations_) {
+    if (!reservation.is_released) open.push_back({ReservationId(seq), reservation.job.job_id});
+  }
+  return open;
+}
+
 std::vector<DatasetId> LedgerState::Datasets() const {
   std::set<DatasetId> datasets;
   for (const auto& [seq, reservation] : reservations_) datasets.insert(reservation.job.dataset);

@@ -43,6 +43,12 @@ struct JobSpending {
   double epsilon_started = 0;
 };
 
+// A job that may still start steps.
+struct OpenReservation {
+  ReservationId reservation;
+  JobId job_id;
+};
+
 // One dataset. Every epsilon is at `delta` and by rdp. They do not add up: what is left is an
 // epsilon for one more job only roughly, and `share_held` is what decides.
 struct BurnDown {
@@ -85,6 +91,8 @@ class LedgerState {
   [[nodiscard]] BurnDown BurnDownOf(const DatasetId& dataset, const Limits& limits) const;
   // Of every dataset that has rows.
   [[nodiscard]] std::vector<DatasetId> Datasets() const;
+  // What was not released, in order of reservation.
+  [[nodiscard]] std::vector<OpenReservation> OpenReservations() const;
 
  private:
   struct Step {

@@ -51,6 +51,15 @@ class FakeChannel final : public SiteChannel {
     return count;
   }
 
+  // Jobs that it was told have ended, in order.
+  [[nodiscard]] std::vector<std::string> EndedJobs() const {
+    std::vector<std::string> jobs;
+    for (const auto& message : sent) {
+      if (message.has_job_ended()) jobs.push_back(message.job_ended().job_id());
+    }
+    return jobs;
+  }
+
   std::vector<v1::CoordinatorMessage> sent;
   std::optional<Status> closed;
   bool is_killed = false;
@@ -139,7 +148,7 @@ class EngineTest : public testing::Test {
   // ---- sites
 
   FakeChannel& Connect(const std::string& site, std::vector<TaskId> active_tasks = {},
-                       const std::string& instance = "") {
+                       const std::string& instance = "", std::vector<JobId> open_jobs = {}) {
     const SessionId id(next_session_++);
     auto channel = std::make_shared<FakeChannel>(clock_);
     const identity::Identity identity = Pki().Load(v1::PARTY_ROLE_SITE, site);
@@ -152,7 +161,8 @@ class EngineTest : public testing::Test {
                                  .datasets = {"heart-disease"},
                                  .active_tasks = std::move(active_tasks),
                                  .clock = {},
-                                 .instance = instance});
+                                 .instance = instance,
+                                 .open_jobs = std::move(open_jobs)});
     MustCommit();
     channels_[site] = channel;
     sessions_[site] = id;

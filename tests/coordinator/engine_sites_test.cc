@@ -8,7 +8,10 @@ namespace chorale::coordinator {
 namespace {
 
 using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::ElementsAreArray;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 class EngineSitesTest : public EngineTest {
  protected:
@@ -88,6 +91,40 @@ TEST_F(EngineSitesTest, TellsAReturningSiteWhichOfItsTasksAreClosed) {
   const FakeChannel& north = Connect("north", {TaskId("j0/1/1/north")});
 
   EXPECT_EQ(north.NumCancelled(), 1);
+}
+
+TEST_F(EngineSitesTest, TellsTheSitesOfAPrivateJobThatItHasEnded) {
+  for (const char* site : {"east", "north", "south", "west"}) Connect(site);
+  v1::JobSpec spec = support::PrivateJob();
+  spec.mutable_rounds()->set_cohort_size(3);
+  id_ = Submit(spec);
+  DoWork();
+  Disconnect("east");
+
+  engine_->Cancel(id_, ResearcherId("ada"), [](const auto&) {});
+  EXPECT_THAT(Channel("north").EndedJobs(), IsEmpty());  // Not before it is durable.
+  MustCommit();
+
+  int num_told = 0;
+  for (const char* site : {"north", "south", "west"}) {
+    const bool was_asked = Channel(site).NumTasks() > 0;
+    EXPECT_THAT(Channel(site).EndedJobs(),
+                ElementsAreArray(std::vector<std::string>(was_asked ? 1 : 0, id_.value())))
+        << site;
+    num_told += was_asked ? 1 : 0;
+  }
+  EXPECT_GE(num_told, 2);
+}
+
+TEST_F(EngineSitesTest, TellsAReturningSiteWhichOfItsJobsHaveEnded) {
+  StartRound();
+  const JobId other = Submit();
+  engine_->Cancel(id_, ResearcherId("ada"), [](const auto&) {});
+  MustCommit();
+
+  const FakeChannel& north = Connect("north", {}, "", {id_, other, JobId("j0")});
+
+  EXPECT_THAT(north.EndedJobs(), ElementsAre(id_.value()));
 }
 
 TEST_F(EngineSitesTest, ShowsARefusalWithItsCode) {

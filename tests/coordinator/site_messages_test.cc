@@ -22,6 +22,7 @@ v1::SiteMessage Hello() {
   message.mutable_hello()->set_agent_version("0.1.0");
   message.mutable_hello()->add_datasets("heart-disease");
   message.mutable_hello()->add_active_tasks("j1/1/1/north");
+  message.mutable_hello()->add_open_jobs("j1");
   return message;
 }
 
@@ -77,6 +78,7 @@ TEST(SiteMessagesTest, ReadsAHello) {
   EXPECT_EQ(greeting.agent_version, "0.1.0");
   EXPECT_THAT(greeting.datasets, testing::ElementsAre("heart-disease"));
   EXPECT_THAT(greeting.active_tasks, testing::ElementsAre(TaskId("j1/1/1/north")));
+  EXPECT_THAT(greeting.open_jobs, testing::ElementsAre(JobId("j1")));
 }
 
 TEST(SiteMessagesTest, ReadsWhichStateAnAgentHasAndWhereItsLedgerStands) {
@@ -118,6 +120,10 @@ TEST(SiteMessagesTest, RefusesAHelloOutOfBounds) {
   strange_version.mutable_hello()->set_agent_version("1\n2");
   v1::SiteMessage many_datasets = Hello();
   for (int i = 0; i < 256; ++i) many_datasets.mutable_hello()->add_datasets("d");
+  v1::SiteMessage many_jobs = Hello();
+  for (int i = 0; i < 64; ++i) many_jobs.mutable_hello()->add_open_jobs("j");
+  v1::SiteMessage strange_job = Hello();
+  strange_job.mutable_hello()->add_open_jobs("j\n2");
   v1::SiteMessage strange_dataset = Hello();
   strange_dataset.mutable_hello()->add_datasets("a,b");
   v1::SiteMessage many_tasks = Hello();
@@ -128,6 +134,8 @@ TEST(SiteMessagesTest, RefusesAHelloOutOfBounds) {
   EXPECT_THAT(MessageFor(many_datasets), HasSubstr("hello.datasets"));
   EXPECT_THAT(MessageFor(strange_dataset), HasSubstr("hello.datasets"));
   EXPECT_THAT(MessageFor(many_tasks), HasSubstr("hello.active_tasks"));
+  EXPECT_THAT(MessageFor(many_jobs), HasSubstr("hello.open_jobs"));
+  EXPECT_THAT(MessageFor(strange_job), HasSubstr("hello.open_jobs"));
 }
 
 TEST(SiteMessagesTest, KeepsControlCharactersOutOfReasons) {

@@ -93,6 +93,17 @@ TYPED_TEST(JobStoreTest, KeepsSubmissionsAndEventsInOrder) {
   EXPECT_EQ(this->store().LoadJob(kSecond)->events.size(), 1u);
 }
 
+TYPED_TEST(JobStoreTest, SaysWhetherAJobHasEnded) {
+  this->SubmitBoth();
+  Batch batch;
+  batch.ended = {{kFirst, {}}};
+  this->Write(batch);
+
+  EXPECT_TRUE(*this->store().HasEnded(kFirst));
+  EXPECT_FALSE(*this->store().HasEnded(kSecond));
+  EXPECT_FALSE(*this->store().HasEnded(JobId("j9")));
+}
+
 TYPED_TEST(JobStoreTest, FindsASubmissionByItsKey) {
   this->SubmitBoth();
 

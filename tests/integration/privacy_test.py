@@ -99,6 +99,26 @@ class BudgetTest(unittest.TestCase):
             # The site's own log tells the noise that would fit.
             self.assertIn("noise_multiplier", self.federation.agents[name].text())
 
+    def test_what_a_job_did_not_use_is_free_again_when_it_ends_also_where_the_site_was_away(self):
+        job_id = self.federation.submit(private_job(count=1000, privacy={"target_epsilon": 1.1}))
+        self.federation.coordinator.wait_for("round.published", round=1, phase="training")
+        held = {name: self.budget(name)["epsilon_reserved"] for name in NAMES}
+
+        self.federation.agents["west"].kill()
+        federation.run("job", "cancel", job_id, "--as", self.federation.researcher)
+        self.federation.wait_job(job_id)
+        for name in ("east", "north", "south"):
+            self.federation.agents[name].wait_for("budget.released", job=job_id)
+        self.assertEqual(self.budget("west")["epsilon_reserved"], held["west"])
+        self.federation.start_agent("west").wait_for("budget.released", job=job_id)
+
+        for name in NAMES:
+            budget = self.budget(name)
+            self.assertEqual(budget["jobs"][0]["state"], "over")
+            self.assertLess(0, budget["epsilon_spent"])
+            self.assertEqual(budget["epsilon_reserved"], budget["epsilon_spent"])
+            self.assertLess(budget["epsilon_reserved"], held[name])
+
     def test_a_job_without_privacy_is_refused(self):
         job_id = self.federation.submit(make_job())
         shown = self.federation.wait_job(job_id)

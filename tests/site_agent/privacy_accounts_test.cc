@@ -17,7 +17,9 @@
 namespace chorale::site_agent {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 const TaskId kTask("job-1/1/1/north");
 
@@ -99,6 +101,22 @@ TEST_F(PrivacyAccountsTest, SetsTheWholeJobAsideOnce) {
   ASSERT_TRUE(accounts_->Reserve(Job()).ok());
   EXPECT_EQ(Spending().steps_reserved, 4u);  // Three rounds and a spare one.
   EXPECT_EQ(Spending().steps_started, 0u);
+}
+
+TEST_F(PrivacyAccountsTest, AJobThatEndedGivesBackWhatItDidNotStart) {
+  ASSERT_TRUE(accounts_->Reserve(Job()).ok());
+  ASSERT_TRUE(Charge(kTask.value()).ok());
+  const double spent = Spending().epsilon_started;
+  EXPECT_THAT(accounts_->OpenJobs(), ElementsAre(JobId("job-1")));
+
+  ASSERT_TRUE(accounts_->Release(JobId("job-2")).ok());  // Of which nothing is known.
+  EXPECT_FALSE(Spending().is_released);
+  ASSERT_TRUE(accounts_->Release(JobId("job-1")).ok());
+
+  EXPECT_TRUE(Spending().is_released);
+  EXPECT_EQ(Spending().epsilon_started, spent);
+  EXPECT_THAT(accounts_->OpenJobs(), IsEmpty());
+  EXPECT_EQ(CodeOfAccounts(Charge("job-1/2/1/north").status()), ReasonCode::kBudgetRefused);
 }
 
 TEST_F(PrivacyAccountsTest, RefusesAJobBeyondTheBudgetBeforeAnythingIsCharged) {

@@ -326,7 +326,8 @@ TEST_F(ReleaseGuardTest, AHelloTellsTheStateDirectoryAndWhereTheLedgerStands) {
                   .Release(HelloRelease{.datasets = {},
                                         .active_tasks = {},
                                         .state = {.lineage = lineage, .epoch = 4},
-                                        .ledger = privacy::LedgerHead{.seq = 7, .digest = {1}}})
+                                        .ledger = privacy::LedgerHead{.seq = 7, .digest = {1}},
+                                        .open_jobs = {JobId("job-1")}})
                   .ok());
   ASSERT_TRUE(guard_.Release(HeartbeatRelease{privacy::LedgerHead{.seq = 8, .digest = {}}}).ok());
 
@@ -335,6 +336,8 @@ TEST_F(ReleaseGuardTest, AHelloTellsTheStateDirectoryAndWhereTheLedgerStands) {
   EXPECT_EQ(hello.state().epoch(), 4u);
   EXPECT_EQ(hello.ledger().seq(), 7u);
   EXPECT_EQ(hello.ledger().digest().size(), 32u);
+  ASSERT_EQ(hello.open_jobs_size(), 1);
+  EXPECT_EQ(hello.open_jobs(0), "job-1");
   EXPECT_EQ(outlet_.messages.at(1).heartbeat().ledger().seq(), 8u);
 }
 
@@ -346,6 +349,9 @@ TEST_F(ReleaseGuardTest, RefusesSpoiledControlMessages) {
       HelloRelease{std::vector<std::string>(257, "heart"), {}},
       HelloRelease{
           .datasets = {}, .active_tasks = {}, .state = {.lineage = "north ward", .epoch = 1}},
+      HelloRelease{.datasets = {}, .active_tasks = {}, .open_jobs = {JobId("a b")}},
+      HelloRelease{
+          .datasets = {}, .active_tasks = {}, .open_jobs = std::vector<JobId>(65, JobId("job-1"))},
       AcceptedRelease{TaskId("")},
       AcceptedRelease{TaskId(std::string(129, 'a'))},
       RefusedRelease{TaskId("a\nb"), {.code = ReasonCode::kBusy}},

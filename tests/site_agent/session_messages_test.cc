@@ -106,6 +106,10 @@ TEST(SessionMessagesTest, RefusesMalformedIds) {
     v1::CoordinatorMessage cancelled;
     cancelled.mutable_cancelled()->set_task_id(id);
     EXPECT_TRUE(IsMisbehaviour(DecodeMessage(cancelled)));
+
+    v1::CoordinatorMessage ended;
+    ended.mutable_job_ended()->set_job_id(id);
+    EXPECT_TRUE(IsMisbehaviour(DecodeMessage(ended)));
   }
 }
 

@@ -43,6 +43,7 @@ struct NameOfAction {
   std::string operator()(const TakeReceipt& a) const {
     return "receipt " + std::to_string(a.receipt.seq);
   }
+  std::string operator()(const ReleaseBudget& a) const { return "release " + a.job_id.value(); }
   std::string operator()(const StartWork& a) const { return "start " + a.task->task_id(); }
   std::string operator()(const CancelWork& a) const { return "cancel " + a.task_id.value(); }
   std::string operator()(const SendReport& a) const { return "report " + a.task_id.value(); }
@@ -75,6 +76,7 @@ class SessionTest : public testing::Test {
   TaskArrived Arrival(const TaskId& task_id, Duration deadline = std::chrono::minutes(5)) {
     auto task = std::make_shared<v1::Task>();
     task->set_task_id(task_id.value());
+    task->set_job_id(task_id.value().substr(0, task_id.value().find('/')));
     return {.task = task, .report_deadline = now_ + deadline};
   }
   Refusal Refused() { return {.code = ReasonCode::kCohortMin, .limit = 10}; }
@@ -270,6 +272,17 @@ TEST_F(SessionTest, AFullQueueRefuses) {
 
   EXPECT_THAT(Step(Arrival(kOne)), ElementsAre("record BUSY", "refuse job-1/1/1/north BUSY"));
   EXPECT_EQ(session_.state().queue.size(), limit);
+}
+
+TEST_F(SessionTest, TheEndOfAJobStopsItsTasksAndFreesWhatIsSetAsideForIt) {
+  Connect();
+  Step(Arrival(kOne));
+  Step(Arrival(kTwo));
+
+  EXPECT_THAT(Step(JobEnded{JobId("job-1")}),
+              ElementsAre("cancel job-1/1/1/north", "release job-1"));
+  EXPECT_THAT(Step(WorkCancelled{kOne}), IsEmpty());
+  EXPECT_THAT(Step(JobEnded{JobId("job-2")}), ElementsAre("release job-2"));
 }
 
 TEST_F(SessionTest, AWithdrawnTaskStops) {

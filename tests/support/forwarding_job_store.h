@@ -24,6 +24,7 @@ class ForwardingJobStore : public coordinator::JobStore {
     return store_->LoadUnfinished();
   }
   StatusOr<coordinator::StoredJob> LoadJob(const JobId& id) override { return store_->LoadJob(id); }
+  StatusOr<bool> HasEnded(const JobId& id) override { return store_->HasEnded(id); }
   StatusOr<std::vector<v1::JobSummary>> ListJobs(std::uint32_t limit) override {
     return store_->ListJobs(limit);
   }

@@ -45,6 +45,13 @@ class MemoryJobStore final : public coordinator::JobStore {
     return NotFound("there is no such job");
   }
 
+  StatusOr<bool> HasEnded(const JobId& id) override {
+    for (const Row& row : state_.jobs) {
+      if (row.job.submission.id == id) return row.is_ended;
+    }
+    return false;
+  }
+
   StatusOr<std::vector<v1::JobSummary>> ListJobs(std::uint32_t limit) override {
     std::vector<v1::JobSummary> summaries;
     for (auto row = state_.jobs.rbegin(); row != state_.jobs.rend(); ++row) {
