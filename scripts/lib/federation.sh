@@ -47,7 +47,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 # read_arguments DEFAULT_OUT "$@": sets $out (absolute), $data_root (absolute, or empty), $is_quick and $bin.
 read_arguments() {
-  local caller=$PWD usage="usage: $0 [--quick] [--data DIR] [--out DIR] [--bin DIR]"
+  local caller=${PWD%/} usage="usage: $0 [--quick] [--data DIR] [--out DIR] [--bin DIR]"
   out=$1
   data_root=${CHORALE_DATA-}
   data_root_from=${CHORALE_DATA:+CHORALE_DATA}
