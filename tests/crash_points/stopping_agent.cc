@@ -11,6 +11,18 @@ StatusOr<training::TrainResult> StoppingTrainer::Train(const training::TrainRequ
     if (share < kHalf || std::exchange(is_past_half, true)) return;
     points_.Pass("in the middle of training");
   };
+  if (request.on_checkpoint) {
+    watched.wants_checkpoint = [] { return true; };
+    watched.on_checkpoint = [&](const training::TrainCheckpoint& checkpoint) {
+      points_
+          .Around("checkpoint",
+                  [&] {
+                    request.on_checkpoint(checkpoint);
+                    return OkStatus();
+                  })
+          .IgnoreError();
+    };
+  }
   return points_.Around("training", [&] { return trainer_->Train(watched); });
 }
 

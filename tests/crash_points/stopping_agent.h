@@ -74,6 +74,9 @@ class StoppingLedger final : public privacy::Ledger {
   Status Release(privacy::ReservationId reservation) override {
     return ledger_->Release(reservation);
   }
+  std::vector<privacy::OpenReservation> OpenReservations() const override {
+    return ledger_->OpenReservations();
+  }
   privacy::Guarantee Spent(const DatasetId& dataset, double delta) const override {
     return ledger_->Spent(dataset, delta);
   }
@@ -91,7 +94,7 @@ class StoppingLedger final : public privacy::Ledger {
   CrashPoints& points_;
 };
 
-// training, in the middle of training; private sum.
+// training, in the middle of training; checkpoint, after every step of the optimizer; private sum.
 class StoppingTrainer final : public training::LocalTrainer {
  public:
   StoppingTrainer(std::unique_ptr<training::LocalTrainer> trainer, CrashPoints& points)

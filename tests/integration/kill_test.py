@@ -1,6 +1,6 @@
 """SIGKILL at named points of a round: the job completes, with the model and the ledger of an undisturbed run.
 
-ctest runs a part; the whole matrix, which takes more than half an hour, is run by name:
+ctest runs a part; the whole matrix, which takes about ten minutes on two cores with nothing else to do, is run by name:
     run.py --bin build/bin kill_test WholeMatrix
 
 Every job wants the report of every site (min_reports: 4): a round waits for a site that was killed, or is asked again,
@@ -28,6 +28,8 @@ NAMES = ["east", "north", "south", "west"]
 MODES = ("plain", "masked", "private")
 # An agent that is killed here has not been charged for the round that it was asked in.
 BEFORE_CHARGE = {"before reserve", "after reserve", "before charge"}
+# It was in the midst of training, and had kept how far it was.
+TRAINING = {"in the middle of training", "after checkpoint"}
 ROUNDS = {"count": 2, "min_reports": 4, "deadline": "60s", "max_abandoned": 8}
 # Too large for the databases of either side: payloads are files.
 MODEL = {"mlp": {"hidden_units": [256, 128], "activation": "relu"}}
@@ -134,6 +136,8 @@ class Matrix:
             for record in shown["rounds"]:
                 self.assertTrue(record["published"] or record["reason"], "asked again, and nobody says why")
                 self.assertTrue(record["published"] or name != "coordinator", "the coordinator forgot a round")
+            if point in TRAINING and then is None:
+                self.assertIn("training.resumed", self.federation.agents[name].text())
             if mode == "private":
                 self.check_ledger(name, point, shown, self.federation.spent(job_id), undisturbed["spent"])
             else:
@@ -162,8 +166,9 @@ class QuickMatrix(Matrix, unittest.TestCase):
         self.kill_at("plain", "coordinator", "after answer report", then="after recovery has read")
 
     def test_an_agent_killed_at_any_point_takes_part_again(self):
-        for name, point in (("east", "in the middle of training"), ("north", "before update report"),
-                            ("south", "after update report"), ("west", "before settling")):
+        for name, point in (("east", "in the middle of training"), ("west", "after checkpoint"),
+                            ("north", "before update report"), ("south", "after update report"),
+                            ("west", "before settling")):
             self.kill_at("plain", name, point)
         for name, point in (("east", "after AdvertiseKeys"), ("north", "in the middle of training"),
                             ("south", "after masked update report"), ("west", "before Unmasking")):
