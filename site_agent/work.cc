@@ -130,10 +130,13 @@ Work::Work(WorkParts parts)
       store_(parts_.config.state_directory(), parts_.journal),
       checkpoints_(parts_.config.state_directory()) {}
 
-void Work::ForgetProgress() { checkpoints_.Remove(); }
+void Work::ForgetProgress() {
+  if (has_trained_) checkpoints_.Remove();
+}
 
 WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
                       const WorkObserver& observer) {
+  has_trained_ = false;
   try {
     if (IsStep(task)) return TakeStep(task, cancellation, observer);
     std::variant<Admitted, Refusal> admission = Admit(task);

@@ -70,7 +70,8 @@ class Work {
   explicit Work(WorkParts parts);
   [[nodiscard]] WorkOutcome Run(const v1::Task& task, Cancellation& cancellation,
                                 const WorkObserver& observer);
-  // What the last task came to is told, or given up for good: nobody goes on with it.
+  // What the last task came to is told, or given up for good: where it trained, nobody goes on with
+  // it. A step of secure aggregation or a refusal leaves alone what an interrupted training kept.
   void ForgetProgress();
 
  private:
@@ -127,6 +128,7 @@ class Work {
   DatasetCache datasets_;
   LocalStore store_;
   Checkpoints checkpoints_;
+  bool has_trained_ = false;  // In the last task.
 };
 
 // What a refusal of secure aggregation is called; unset for another failure.

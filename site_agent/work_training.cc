@@ -109,6 +109,7 @@ StatusOr<training::TrainResult> Work::TrainOn(const Admitted& admitted,
     log::Info("training.resumed",
               {{"task", admitted.terms.task_id().value()}, {"batches_done", kept->num_batches}});
   }
+  has_trained_ = true;
   Time last = parts_.clock.Now();
   Duration pause = kLeastCheckpointPause;
   if (admitted.keeps_checkpoints) {

@@ -150,6 +150,16 @@ TEST_F(ResumedWorkTest, BeginsAnewWhereAnythingIsDifferent) {
   EXPECT_FALSE(trainer_.last_resume.has_value());
 }
 
+TEST_F(ResumedWorkTest, ATaskThatTrainsNothingForgetsNothing) {
+  Interrupt(TrainingTask(), std::chrono::minutes(1));
+  v1::Task refused = TrainingTask();
+  refused.clear_job();
+  (void)Run(refused);
+  work_->ForgetProgress();
+  Done(TrainingTask());
+  EXPECT_TRUE(trainer_.last_resume.has_value());
+}
+
 TEST_F(ResumedWorkTest, WhatIsToldIsForgotten) {
   Interrupt(TrainingTask(), std::chrono::minutes(1));
   RunAndRelease(TrainingTask());
