@@ -1,18 +1,23 @@
-# chorale_library(NAME name LAYER n SRCS … HDRS … DEPS … [LIBS …] [TORCH])
+# chorale_library(NAME name LAYER n SRCS … HDRS … DEPS … [LIBS …] [PRECOMPILED …] [COLD] [TORCH])
 #
 # One static library a folder. DEPS are chorale libraries: each must lie in the same or a lower layer, or
 # configuration stops; `coordinator` and `site_agent` never meet. LIBS are third-party targets, linked privately
-# unless after PUBLIC. TORCH marks the sources for the one-at-a-time job pool and the torch include path.
+# unless after PUBLIC. PRECOMPILED headers are those that most of many sources include. COLD sources spend no time that
+# anybody would notice, and a third less of the compiler's without much optimising. TORCH marks the sources for the one-at-a-time job pool and the torch include path.
 #
 # Also checked here, file by file: a header of ours is included only from a library that depends on its own, and a
 # third-party header only in the folder that hides its library.
 function(chorale_library)
-  cmake_parse_arguments(ARG "TORCH" "NAME;LAYER" "SRCS;HDRS;DEPS;LIBS;PUBLIC_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "COLD;TORCH" "NAME;LAYER" "SRCS;HDRS;DEPS;LIBS;PUBLIC_LIBS;PRECOMPILED" ${ARGN})
   set(target chorale_${ARG_NAME})
   if(ARG_SRCS)
     add_library(${target} STATIC ${ARG_SRCS})
     set(visibility PUBLIC)
     target_link_libraries(${target} PRIVATE ${ARG_LIBS})
+    target_precompile_headers(${target} PRIVATE ${ARG_PRECOMPILED})
+    if(ARG_COLD)
+      target_compile_options(${target} PRIVATE -O1)
+    endif()
   else()
     add_library(${target} INTERFACE)
     set(visibility INTERFACE)
@@ -50,12 +55,19 @@ function(chorale_library)
   endif()
 endfunction()
 
-# chorale_program(NAME name SRCS … DEPS …): a binary in build/bin.
+# What sources that know the messages of both parties include.
+set(CHORALE_MESSAGE_HEADERS <algorithm> <functional> <map> <memory> <optional> <string> <variant> <vector>
+    <chorale/v1/config.pb.h> <chorale/v1/federation.pb.h>)
+
+# chorale_program(NAME name SRCS … DEPS … [COLD]): a binary in build/bin.
 function(chorale_program)
-  cmake_parse_arguments(ARG "TORCH" "NAME" "SRCS;DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "COLD" "NAME" "SRCS;DEPS;LIBS" ${ARGN})
   add_executable(${ARG_NAME} ${ARG_SRCS})
   list(TRANSFORM ARG_DEPS PREPEND chorale_)
   target_link_libraries(${ARG_NAME} PRIVATE chorale_flags ${ARG_DEPS} ${ARG_LIBS})
+  if(ARG_COLD)
+    target_compile_options(${ARG_NAME} PRIVATE -O1)
+  endif()
 endfunction()
 
 # Headers of a library, and the folders that may include them.
