@@ -75,9 +75,23 @@ Status PrivacyAccounts::Stand(const privacy::LedgerHead& receipt) const {
   return DataLoss(MessageOf(fits));
 }
 
+std::vector<privacy::OpenReservation> PrivacyAccounts::Releasable() const {
+  std::vector<privacy::OpenReservation> open = ledger_.OpenReservations();
+  const StatusOr<std::string> accepted =
+      storage::ReadFile(state_directory_ / kAcceptedReceiptFile, kMaxReceiptBytes);
+  if (accepted.status().code() == StatusCode::kNotFound) return open;
+  const std::optional<privacy::LedgerHead> lost =
+      accepted.ok() ? privacy::DecodeHead(*accepted) : std::nullopt;
+  if (!lost.has_value()) return {};
+  std::erase_if(open, [&](const privacy::OpenReservation& reservation) {
+    return reservation.reservation.value() <= lost->seq;
+  });
+  return open;
+}
+
 std::vector<JobId> PrivacyAccounts::OpenJobs() const {
   std::vector<JobId> jobs;
-  for (const privacy::OpenReservation& open : ledger_.OpenReservations()) {
+  for (const privacy::OpenReservation& open : Releasable()) {
     // The same job on another dataset of the site is no other job.
     if (std::ranges::find(jobs, open.job_id) == jobs.end()) jobs.push_back(open.job_id);
   }
@@ -85,7 +99,11 @@ std::vector<JobId> PrivacyAccounts::OpenJobs() const {
 }
 
 Status PrivacyAccounts::Release(const JobId& job) {
-  for (const privacy::OpenReservation& open : ledger_.OpenReservations()) {
+  {
+    const std::lock_guard lock(mutex_);
+    CHORALE_RETURN_IF_ERROR(receipt_standing_);
+  }
+  for (const privacy::OpenReservation& open : Releasable()) {
     if (open.job_id != job) continue;
     CHORALE_RETURN_IF_ERROR(ledger_.Release(open.reservation));
     log::Info("budget.released", {{"job", job.value()}});

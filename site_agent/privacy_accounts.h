@@ -71,10 +71,12 @@ class PrivacyAccounts {
   // the site accepts the loss (`chorale site accept-loss`).
   void TakeReceipt(const privacy::LedgerHead& receipt);
 
-  // Jobs that steps are set aside for, each once.
+  // Jobs that steps are set aside for and that Release would free, each once.
   [[nodiscard]] std::vector<JobId> OpenJobs() const;
   // What the job did not start, on any dataset, is free again, and it starts nothing more. Whoever
-  // says that it ended can stop the job here, and hide nothing that it cost.
+  // says that it ended can stop the job here, and hide nothing that it cost. Where rows were lost,
+  // they may have started what earlier reservations still hold, which stay therefore. DATA_LOSS:
+  // the ledger is older than the coordinator's receipt.
   [[nodiscard]] Status Release(const JobId& job);
 
   // Sets the whole job aside, before anything is computed; the same job again is the same
@@ -90,6 +92,8 @@ class PrivacyAccounts {
 
  private:
   [[nodiscard]] Status Stand(const privacy::LedgerHead& receipt) const;
+  // Later than every row that was lost.
+  [[nodiscard]] std::vector<privacy::OpenReservation> Releasable() const;
   [[nodiscard]] StatusOr<privacy::ReservationId> ReserveIn(const AccountedJob& job);
 
   privacy::Ledger& ledger_;

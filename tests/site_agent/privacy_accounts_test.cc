@@ -219,6 +219,23 @@ TEST_F(PrivacyAccountsTest, ALedgerBehindItsReceiptIsChargedNothingUntilTheLossI
   EXPECT_FALSE(Charge("job-1/4/1/north").ok());
 }
 
+// The rows that were lost may have started what the ledger still holds for the job.
+TEST_F(PrivacyAccountsTest, WhatWasReservedBeforeALossStaysHeldWhenTheJobEnds) {
+  ASSERT_TRUE(Charge(kTask.value()).ok());
+  privacy::LedgerHead ahead = accounts_->Head();
+  ahead.seq += 5;
+  accounts_->TakeReceipt(ahead);
+  EXPECT_EQ(accounts_->Release(JobId("job-1")).code(), StatusCode::kDataLoss);
+
+  std::filesystem::rename(directory_.path() / kRefusedReceiptFile,
+                          directory_.path() / kAcceptedReceiptFile);
+  accounts_->TakeReceipt(ahead);
+  EXPECT_TRUE(accounts_->Release(JobId("job-1")).ok());
+
+  EXPECT_FALSE(Spending().is_released);
+  EXPECT_THAT(accounts_->OpenJobs(), IsEmpty());
+}
+
 class PrivateReleaseTest : public PrivacyAccountsTest {
  protected:
   PrivateReleaseTest() : journal_(*Journal::Open(directory_.path() / "state")) {
