@@ -16,6 +16,7 @@ import numpy
 
 BIN = pathlib.Path("build/bin")  # Set by run.py.
 WAIT_SECONDS = 60.0  # For anything that must happen; only a failure takes this long.
+COMMAND_SECONDS = 120.0  # Likewise, for a command; `job watch` lasts as long as its job.
 
 FEATURES = [
     {"column": "age", "numeric": {}},
@@ -140,10 +141,11 @@ class CommandFailed(AssertionError):
         self.stderr = result.stderr
 
 
-def run(*arguments, timeout=120):
+def run(*arguments):
     """Runs the command-line tool and returns its standard output."""
     command = [str(BIN / "chorale"), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS,
+                            stdin=subprocess.DEVNULL)
     check_sanitizers(command, result.stderr)
     if result.returncode != 0:
         raise CommandFailed(command, result)

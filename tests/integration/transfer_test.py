@@ -15,6 +15,8 @@ MODEL_MB = int(os.environ.get("CHORALE_TRANSFER_MB", "32"))
 CUT_SECONDS = float(os.environ.get("CHORALE_CUT_SECONDS", "2.5"))
 # A cut finds about half of the model on its way.
 BYTES_PER_SECOND = MODEL_MB * 1e6 / (1.7 * CUT_SECONDS) if MODEL_MB < 500 else 25e6
+if MODEL_MB >= 500:
+    federation.COMMAND_SECONDS = 1200  # Training alone takes minutes.
 # Of what one cut makes useless: a chunk that is not whole, and what was between the two programs.
 MOST_LOST_BYTES = 4 << 20
 
