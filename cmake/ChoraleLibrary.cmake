@@ -3,7 +3,8 @@
 # One static library a folder. DEPS are chorale libraries: each must lie in the same or a lower layer, or
 # configuration stops; `coordinator` and `site_agent` never meet. LIBS are third-party targets, linked privately
 # unless after PUBLIC. PRECOMPILED headers are those that most of many sources include. COLD sources spend no time that
-# anybody would notice, and a third less of the compiler's without much optimising. TORCH marks the sources for the one-at-a-time job pool and the torch include path.
+# anybody would notice, and a third less of the compiler's without much optimising; chorale_hot names the exceptions.
+# TORCH marks the sources for the one-at-a-time job pool and the torch include path.
 #
 # Also checked here, file by file: a header of ours is included only from a library that depends on its own, and a
 # third-party header only in the folder that hides its library.
@@ -53,6 +54,11 @@ function(chorale_library)
   elseif(CHORALE_TIDY AND ARG_SRCS)
     set_target_properties(${target} PROPERTIES CXX_CLANG_TIDY "${CLANG_TIDY_PROGRAM}")
   endif()
+endfunction()
+
+# chorale_hot(source…): sources of a COLD library that go over every parameter of a model.
+function(chorale_hot)
+  set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>)
 endfunction()
 
 # What sources that know the messages of both parties include.
