@@ -51,8 +51,8 @@ struct JobEntry {
   bool is_active = false;   // Has one of the places of running jobs.
   bool has_work = false;    // The worker is at it.
   std::string wait_reason;  // While Queued or Selecting.
-  std::set<SiteId> asked =
-      {};  // Since the coordinator began; also in a round that has no record yet.
+  // Sites that were sent a task since the coordinator began, also in a round without a record yet.
+  std::set<SiteId> asked = {};
   // The session of secure aggregation, if there is one: the worker's while has_work.
   std::shared_ptr<Exchange> exchange = {};
   std::shared_ptr<const StepMessages> messages = {};  // Of the present step.
