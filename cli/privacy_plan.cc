@@ -59,7 +59,9 @@ StatusOr<Plan> PlanOf(const Options& options) {
       jobs::HonestSites(plan.spec, jobs::GroupOf(jobs::GroupRulesOf(plan.spec), options.sites));
   CHORALE_RETURN_IF_ERROR(jobs::NoiseShareOf(plan.spec, plan.num_parameters, plan.honest).status());
   if (plan.spec.privacy().has_metrics()) {
-    CHORALE_RETURN_IF_ERROR(jobs::MetricNoiseShareOf(plan.spec.privacy(), plan.honest).status());
+    CHORALE_RETURN_IF_ERROR(jobs::NoiseShareOf(jobs::MetricSumOf(plan.spec.privacy().metrics()),
+                                               plan.spec.privacy(), plan.honest)
+                                .status());
   }
   CHORALE_RETURN_IF_ERROR(jobs::MaskedLayout::Create(plan.spec, jobs::MaskedKind::kUpdate,
                                                      plan.num_parameters, options.sites)
@@ -69,9 +71,9 @@ StatusOr<Plan> PlanOf(const Options& options) {
 
 // Of the noise in a sum of metrics over all sites, in patients.
 double MetricDeviation(const Plan& plan, std::uint32_t sites) {
-  const v1::PrivateMetrics& metrics = plan.spec.privacy().metrics();
+  const jobs::NoisySum sum = jobs::MetricSumOf(plan.spec.privacy().metrics());
   const double shares = static_cast<double>(sites) / plan.honest;
-  return metrics.noise_multiplier() * jobs::MetricNorm(metrics) * std::sqrt(shares);
+  return sum.noise_multiplier * sum.norm * std::sqrt(shares);
 }
 
 void PrintText(const Plan& plan, const Options& options, std::ostream& out) {

@@ -204,7 +204,8 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   layout.metrics_ = std::move(metrics);
   layout.is_private_ = is_private;
   if (num_metric_sums > 0) {
-    CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid, MetricGridOf(spec.privacy()));
+    CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid,
+                             GridOf(MetricSumOf(spec.privacy().metrics()), spec.privacy()));
     CHORALE_ASSIGN_OR_RETURN(layout.metric_scale_,
                              secagg::FixedPoint::OfIntegers(secagg::RingBits::k64,
                                                             -std::ilogb(grid.step()), num_members));

@@ -10,6 +10,7 @@
 #include "core/config/yaml.h"
 #include "jobs/algorithm_spec.h"
 #include "jobs/masking.h"
+#include "jobs/noisy_sum.h"
 #include "jobs/private_metrics.h"
 #include "privacy/calibration.h"
 #include "training/clipped_sum.h"
@@ -24,7 +25,6 @@ constexpr double kLeastNorm = 1e-6;
 constexpr double kMostNorm = 1e6;
 constexpr double kLeastNoise = 0.01;
 constexpr double kMostNoise = 1e6;
-constexpr double kDefaultInflation = 1.001;
 constexpr double kLeastInflation = 1.00001;
 constexpr double kMostInflation = 1.1;
 constexpr std::uint64_t kMostPatients = std::uint64_t{1} << 40;
@@ -261,7 +261,7 @@ privacy::Event EventOfRounds(const v1::JobSpec& spec, const RoundsRun& run) {
       privacy::NoisySteps(privacy::Sampling::kPoisson, spec.privacy().sample_rate(),
                           spec.privacy().noise_multiplier(), run.rounds * StepsPerRound(spec));
   if (run.with_metrics == 0) return steps;
-  privacy::Event sums = MetricSumOf(spec.privacy().metrics());
+  privacy::Event sums = EventOf(MetricSumOf(spec.privacy().metrics()));
   sums.count = run.with_metrics;
   return {.kind = privacy::Composed{.parts = {std::move(steps), std::move(sums)}}};
 }
@@ -336,7 +336,7 @@ Status CalibrateNoise(v1::JobSpec& spec) {
           trial.mutable_metrics()->set_noise_multiplier(multiplier);
         },
         [&](const v1::JobSpec& trial) {
-          privacy::Event sums = MetricSumOf(trial.privacy().metrics());
+          privacy::Event sums = EventOf(MetricSumOf(trial.privacy().metrics()));
           sums.count = most.with_metrics;
           return sums;
         }));
@@ -349,13 +349,9 @@ Status CalibrateNoise(v1::JobSpec& spec) {
 }
 
 StatusOr<privacy::Grid> GridOf(const v1::PrivacySpec& privacy, std::uint64_t num_parameters) {
-  StatusOr<privacy::Grid> grid = privacy::Grid::Create(
-      {.max_grad_norm = privacy.max_grad_norm(),
-       .num_parameters = num_parameters,
-       .grid_inflation =
-           privacy.grid_inflation() == 0 ? kDefaultInflation : privacy.grid_inflation()});
-  if (grid.ok()) return grid;
-  return config::FieldError("privacy", MessageOf(grid.status()));
+  return GridOf(
+      NoisySum{.field = "privacy", .num_values = num_parameters, .norm = privacy.max_grad_norm()},
+      privacy);
 }
 
 privacy::GridEncoding EncodingOf(const v1::PrivacySpec& privacy) {

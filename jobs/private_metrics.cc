@@ -9,7 +9,6 @@
 #include <string_view>
 
 #include "core/config/yaml.h"
-#include "jobs/privacy_spec.h"
 
 namespace chorale::jobs {
 namespace {
@@ -26,8 +25,6 @@ constexpr double kDefaultMaxLoss = 4;
 constexpr std::uint32_t kLeastBins = 2;
 constexpr std::uint32_t kMostBins = 100;
 constexpr std::uint32_t kDefaultBins = 20;
-// Of a site: far more than there are, and far from what the ring holds.
-constexpr std::uint64_t kMostPatients = std::uint64_t{1} << 32;
 
 Status Refuse(std::string_view field, const std::string& text) {
   return config::FieldError(std::string(kField) + "." + std::string(field), text);
@@ -139,7 +136,7 @@ Status ValidatePrivateMetrics(const v1::JobSpec& spec, const models::GraphPlan& 
   if (metrics.auroc_bins() != 0 && !Asks(metrics, v1::METRIC_KIND_AUROC)) {
     return Refuse("auroc_bins", "needs auroc among kinds");
   }
-  return MetricGridOf(spec.privacy()).status();
+  return GridOf(MetricSumOf(metrics), spec.privacy()).status();
 }
 
 bool HasMetricsIn(const v1::JobSpec& spec, std::uint32_t round) {
@@ -160,32 +157,11 @@ std::uint64_t NumMetricSums(const v1::JobSpec& spec) {
   return spec.privacy().has_metrics() ? Places(spec.privacy().metrics()).size : 0;
 }
 
-double MetricNorm(const v1::PrivateMetrics& metrics) {
-  return std::sqrt(1.0 + metrics.kinds_size());
-}
-
-StatusOr<privacy::Grid> MetricGridOf(const v1::PrivacySpec& privacy) {
-  v1::PrivacySpec bounds;
-  bounds.set_max_grad_norm(MetricNorm(privacy.metrics()));
-  bounds.set_grid_inflation(privacy.grid_inflation());
-  return GridOf(bounds, Places(privacy.metrics()).size);
-}
-
-StatusOr<privacy::NoiseShare> MetricNoiseShareOf(const v1::PrivacySpec& privacy,
-                                                 std::uint32_t honest_sites) {
-  CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid, MetricGridOf(privacy));
-  StatusOr<privacy::NoiseShare> share =
-      privacy::PlanNoiseShare(grid, {.encoding = privacy::GridEncoding::kVerified,
-                                     .noise_multiplier = privacy.metrics().noise_multiplier(),
-                                     .num_sites = honest_sites,
-                                     .max_batch = kMostPatients,
-                                     .ring_bits = 64});
-  if (share.ok()) return share;
-  return config::FieldError(std::string(kField), MessageOf(share.status()));
-}
-
-privacy::Event MetricSumOf(const v1::PrivateMetrics& metrics) {
-  return {.kind = privacy::Gaussian{.noise_multiplier = metrics.noise_multiplier()}};
+NoisySum MetricSumOf(const v1::PrivateMetrics& metrics) {
+  return {.field = kField,
+          .num_values = Places(metrics).size,
+          .norm = std::sqrt(1.0 + metrics.kinds_size()),
+          .noise_multiplier = metrics.noise_multiplier()};
 }
 
 void AddRow(const v1::PrivateMetrics& metrics, const RowScore& row, double weight,

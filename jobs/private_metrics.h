@@ -6,9 +6,8 @@
 
 #include "chorale/v1/jobs.pb.h"
 #include "core/status.h"
+#include "jobs/noisy_sum.h"
 #include "models/graph.h"
-#include "privacy/event.h"
-#include "privacy/noise/grid.h"
 
 // Metrics of a private job (privacy.metrics): how the model does on patients, as noisy sums over
 // sites. Each patient adds a vector whose length is bounded: 1, then what the job asks for of the
@@ -31,16 +30,8 @@ namespace chorale::jobs {
 
 // Values in a sum. 0 for jobs without privacy.metrics.
 [[nodiscard]] std::uint64_t NumMetricSums(const v1::JobSpec& spec);
-// The length that a patient's vector has at most: the root of the number of its parts.
-[[nodiscard]] double MetricNorm(const v1::PrivateMetrics& metrics);
-// The grid that patients' vectors are rounded to. INVALID_ARGUMENT as GridOf().
-[[nodiscard]] StatusOr<privacy::Grid> MetricGridOf(const v1::PrivacySpec& privacy);
-// What one of so many honest sites adds to a sum. INVALID_ARGUMENT as NoiseShareOf(). REQUIRES: a
-// noise multiplier.
-[[nodiscard]] StatusOr<privacy::NoiseShare> MetricNoiseShareOf(const v1::PrivacySpec& privacy,
-                                                               std::uint32_t honest_sites);
-// One sum: over all patients of a site, without sampling. REQUIRES: a noise multiplier.
-[[nodiscard]] privacy::Event MetricSumOf(const v1::PrivateMetrics& metrics);
+// One of them. A patient's vector has a length of at most the root of the number of its parts.
+[[nodiscard]] NoisySum MetricSumOf(const v1::PrivateMetrics& metrics);
 
 // What a model says of a row. Any values: they are cut to their bounds.
 struct RowScore {

@@ -24,8 +24,8 @@ std::vector<privacy::Part> PartsOf(const v1::JobSpec& spec) {
   std::vector<privacy::Part> parts = {
       {.step = jobs::StepOf(spec), .steps = most.rounds * jobs::StepsPerRound(spec)}};
   if (spec.privacy().has_metrics()) {
-    parts.push_back(
-        {.step = jobs::MetricSumOf(spec.privacy().metrics()), .steps = most.with_metrics});
+    parts.push_back({.step = jobs::EventOf(jobs::MetricSumOf(spec.privacy().metrics())),
+                     .steps = most.with_metrics});
   }
   return parts;
 }

@@ -137,7 +137,7 @@ TEST(PrivateMetricsTest, NoiseIsFoundForTheWholeJobMetricsIncluded) {
     const double total = StatementOf(spec, MostRounds(spec))->guarantee.epsilon;
     EXPECT_LE(total, 1);
     EXPECT_GT(total, 1 - 1e-3);
-    privacy::Event sums = MetricSumOf(metrics);
+    privacy::Event sums = EventOf(MetricSumOf(metrics));
     sums.count = MostRounds(spec).with_metrics;
     const double alone = privacy::EpsilonFor(sums, 1e-4, AccountingOf(spec.privacy()))->epsilon;
     const double asked = share == 0 ? 0.2 : share;
@@ -188,7 +188,8 @@ TEST(PrivateMetricsTest, NoRowMakesAPatientsVectorLongerThanItsBound) {
       }
     }
   }
-  EXPECT_DOUBLE_EQ(std::sqrt(longest), MetricNorm(metrics));  // Or the bound would be too wide.
+  EXPECT_DOUBLE_EQ(std::sqrt(longest),
+                   MetricSumOf(metrics).norm);  // Or the bound would be too wide.
 }
 
 TEST(PrivateMetricsTest, SumsWithoutNoiseGiveTheMetricsThemselves) {
@@ -264,7 +265,7 @@ TEST(PrivateMetricsTest, SumsOverSitesTravelBesideWhatIsTrained) {
     const StatusOr<MaskedLayout> layout = MaskedLayout::Create(spec, MaskedKind::kUpdate, 2, 4);
     ASSERT_TRUE(layout.ok()) << layout.status();
     EXPECT_EQ(layout->exact_bytes(), NumMetricSums(spec) * 8);
-    const double step = MetricGridOf(spec.privacy())->step();
+    const double step = GridOf(MetricSumOf(spec.privacy().metrics()), spec.privacy())->step();
     std::vector<std::int64_t> metric_sum(NumMetricSums(spec));
     metric_sum[0] = std::llround(10 / step);
     metric_sum[1] = std::llround(2.5 / step);  // Of losses over 4.

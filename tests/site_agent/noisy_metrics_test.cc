@@ -56,7 +56,9 @@ class NoisyMetricsTest : public testing::Test {
                         KeyOf(key))
         .value();
   }
-  privacy::Grid Grid() { return jobs::MetricGridOf(spec_.privacy()).value(); }
+  privacy::Grid Grid() {
+    return jobs::GridOf(jobs::MetricSumOf(spec_.privacy().metrics()), spec_.privacy()).value();
+  }
 
   v1::JobSpec spec_ = support::PrivateJob();
   models::GraphPlan plan_ =
