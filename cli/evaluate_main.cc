@@ -158,6 +158,7 @@ Status AddPrivateArm(const Inputs& inputs, training::LocalTrainer& trainer,
                                                      .federated_parameters = model.parameters,
                                                      .trainer = trainer,
                                                      .published_rounds = run.num_published,
+                                                     .noisy_moments = run.noisy_moments,
                                                      .cancelled = &interrupted}));
   return evaluation::AddPrivate(std::move(arm), comparison);
 }
@@ -169,7 +170,11 @@ Status Evaluate(const Options& options, const std::atomic<bool>& interrupted) {
       training::MakeTorchTrainer({.device = options.device, .threads = options.threads}));
   const std::vector<evaluation::Site> sites = SitesOf(inputs.names, inputs.datasets);
   std::optional<std::uint32_t> published_rounds;
-  if (inputs.run) published_rounds = inputs.run->num_published;
+  std::span<const data::Moments> noisy_moments;
+  if (inputs.run) {
+    published_rounds = inputs.run->num_published;
+    noisy_moments = inputs.run->noisy_moments;
+  }
   CHORALE_ASSIGN_OR_RETURN(
       evaluation::Comparison comparison,
       evaluation::CompareArms(
@@ -179,6 +184,7 @@ Status Evaluate(const Options& options, const std::atomic<bool>& interrupted) {
            .trainer = *trainer,
            .published_rounds = published_rounds,
            .initial_parameters = inputs.initial,
+           .noisy_moments = noisy_moments,
            .on_arm = [](std::string_view arm) { std::cerr << "evaluating: " << arm << "\n"; },
            .cancelled = &interrupted}));
   CHORALE_RETURN_IF_ERROR(AddPrivateArm(inputs, *trainer, interrupted, comparison));

@@ -12,6 +12,7 @@
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_metrics.h"
+#include "jobs/private_preparation.h"
 #include "privacy/accountant.h"
 #include "privacy/statement.h"
 
@@ -63,15 +64,19 @@ StatusOr<Plan> PlanOf(const Options& options) {
                                                plan.spec.privacy(), plan.honest)
                                 .status());
   }
+  if (plan.most.preparations > 0) {
+    CHORALE_RETURN_IF_ERROR(
+        jobs::NoiseShareOf(jobs::PreparationSumOf(plan.spec), plan.spec.privacy(), plan.honest)
+            .status());
+  }
   CHORALE_RETURN_IF_ERROR(jobs::MaskedLayout::Create(plan.spec, jobs::MaskedKind::kUpdate,
                                                      plan.num_parameters, options.sites)
                               .status());
   return plan;
 }
 
-// Of the noise in a sum of metrics over all sites, in patients.
-double MetricDeviation(const Plan& plan, std::uint32_t sites) {
-  const jobs::NoisySum sum = jobs::MetricSumOf(plan.spec.privacy().metrics());
+// Of the noise in such a sum over all sites, in patients.
+double DeviationOf(const jobs::NoisySum& sum, const Plan& plan, std::uint32_t sites) {
   const double shares = static_cast<double>(sites) / plan.honest;
   return sum.noise_multiplier * sum.norm * std::sqrt(shares);
 }
@@ -95,7 +100,14 @@ void PrintText(const Plan& plan, const Options& options, std::ostream& out) {
   if (privacy.has_metrics()) {
     out << "metrics          " << plan.most.with_metrics << " sums at noise multiplier "
         << privacy.metrics().noise_multiplier() << ": standard deviation "
-        << MetricDeviation(plan, options.sites) << " patients on every number in them\n";
+        << DeviationOf(jobs::MetricSumOf(privacy.metrics()), plan, options.sites)
+        << " patients on every number in them\n";
+  }
+  if (plan.most.preparations > 0) {
+    out << "preparation      up to " << plan.most.preparations << " sums at noise multiplier "
+        << privacy.preparation().noise_multiplier() << ": standard deviation "
+        << DeviationOf(jobs::PreparationSumOf(plan.spec), plan, options.sites)
+        << " patients on every number in them\n";
   }
 }
 
@@ -120,7 +132,14 @@ nlohmann::ordered_json ToJson(const Plan& plan, const Options& options) {
   if (privacy.has_metrics()) {
     json["metrics"] = {{"sums", plan.most.with_metrics},
                        {"noise_multiplier", privacy.metrics().noise_multiplier()},
-                       {"deviation_in_patients", MetricDeviation(plan, options.sites)}};
+                       {"deviation_in_patients",
+                        DeviationOf(jobs::MetricSumOf(privacy.metrics()), plan, options.sites)}};
+  }
+  if (plan.most.preparations > 0) {
+    json["preparation"] = {{"sums", plan.most.preparations},
+                           {"noise_multiplier", privacy.preparation().noise_multiplier()},
+                           {"deviation_in_patients",
+                            DeviationOf(jobs::PreparationSumOf(plan.spec), plan, options.sites)}};
   }
   return json;
 }

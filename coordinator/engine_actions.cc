@@ -207,7 +207,7 @@ Engine::Sum Engine::SummingWork(const JobEntry& entry,
   const Job& machine = entry.machine;
   switch (*machine.phase()) {
     case Phase::kPreparation:
-      return PreparationWork{entry.spec.data(), std::move(contributions)};
+      return PreparationWork{entry.spec, std::move(contributions)};
     case Phase::kTraining:
       break;
     case Phase::kNewton: {

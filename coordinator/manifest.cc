@@ -17,6 +17,7 @@
 #include "core/version.h"
 #include "jobs/job_spec.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_preparation.h"
 #include "models/model.h"
 
 namespace chorale::coordinator {
@@ -121,8 +122,7 @@ Json RoundJson(const v1::RoundRecord& record) {
   return round;
 }
 
-// What the rounds so far cost, abandoned ones too: sites were charged for them. Each is one of
-// DP-SGD.
+// What the rounds so far cost, abandoned ones too: sites were charged for them.
 Json PrivacyJson(const v1::JobSpec& spec, const std::vector<v1::RoundRecord>& records) {
   const v1::PrivacySpec& privacy = spec.privacy();
   std::vector<std::uint32_t> numbers;
@@ -141,6 +141,10 @@ Json PrivacyJson(const v1::JobSpec& spec, const std::vector<v1::RoundRecord>& re
   if (privacy.has_metrics()) {
     json["metrics"] = {{"sums", run.with_metrics},
                        {"noise_multiplier", privacy.metrics().noise_multiplier()}};
+  }
+  if (jobs::HasPrivatePreparation(spec)) {
+    json["preparation"] = {{"sums", run.preparations},
+                           {"noise_multiplier", privacy.preparation().noise_multiplier()}};
   }
   if (const auto statement = jobs::StatementOf(spec, run); statement.ok()) {
     json["sampling"] = statement->sampling;

@@ -14,6 +14,7 @@
 #include "core/chunking.h"
 #include "core/parameters.h"
 #include "data/preparation.h"
+#include "jobs/private_preparation.h"
 #include "models/model.h"
 #include "secagg/mask_terms.h"
 
@@ -78,17 +79,28 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const ServerRuleWork& work, int
   return WorkProduct(NextModel{std::move(result.model), std::move(result.state)});
 }
 
+// Numbers in the sum that a preparation takes.
+std::uint64_t NumSums(const v1::JobSpec& job) {
+  return jobs::HasPrivatePreparation(job) ? jobs::PreparationSumOf(job).num_values
+                                          : data::PreparationSize(job.data());
+}
+
 StatusOr<WorkProduct> Do(PayloadStore& payloads, const PreparationWork& work, int,
                          const std::atomic<bool>&) {
-  CHORALE_ASSIGN_OR_RETURN(
-      const std::vector<double> sums,
-      SumPreparation(payloads, work.contributions, data::PreparationSize(work.data)));
-  const std::vector<data::ColumnStatistics> statistics = data::StatisticsOf(sums, work.data);
+  CHORALE_ASSIGN_OR_RETURN(const std::vector<double> sums,
+                           SumPreparation(payloads, work.contributions, NumSums(work.job)));
+  jobs::NoisyMoments found;
+  if (jobs::HasPrivatePreparation(work.job)) {
+    found = jobs::NoisyMomentsOf(work.job, sums);
+  } else {
+    found.statistics = data::StatisticsOf(sums, work.job.data());
+    found.moments = data::PreparationOf(found.statistics, work.job.data());
+  }
   Preparation preparation;
-  for (const data::ColumnStatistics& column : statistics) {
+  for (const data::ColumnStatistics& column : found.statistics) {
     preparation.statistics.push_back(ToProto(column));
   }
-  for (const data::Moments& moments : data::PreparationOf(statistics, work.data)) {
+  for (const data::Moments& moments : found.moments) {
     preparation.moments.push_back(ToProto(moments));
   }
   return WorkProduct(std::move(preparation));
@@ -180,7 +192,8 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const ExchangeWork& work, int,
 
 // Sums that sites could have, as each would be checked by itself.
 Status CheckSums(const jobs::SummedNumbers& numbers, const PreparationWork& work) {
-  return data::CheckPreparation(numbers.sums, work.data, numbers.num_examples);
+  if (jobs::HasPrivatePreparation(work.job)) return OkStatus();  // Noise may make any numbers.
+  return data::CheckPreparation(numbers.sums, work.job.data(), numbers.num_examples);
 }
 Status CheckSums(const jobs::SummedNumbers& numbers, const NewtonWork& work) {
   return CheckNewtonSums(AsBytes(std::span<const double>(numbers.sums)),

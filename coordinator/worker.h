@@ -40,7 +40,7 @@ struct ServerRuleWork {
   ServerRuleRequest request;
 };
 struct PreparationWork {
-  v1::DataSpec data;  // Valid.
+  v1::JobSpec job;  // Valid.
   std::vector<Contribution> contributions;
 };
 struct NewtonWork {

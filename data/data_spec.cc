@@ -51,14 +51,14 @@ Status ValidateValues(const Texts& texts, const std::string& field, int least, i
 
 Status ValidateRange(const v1::NumericFeature& numeric, const v1::DataSpec& spec,
                      const std::string& field) {
-  if (spec.standardization() != v1::STANDARDIZATION_RANGE) {
+  if (!HasRanges(spec.standardization())) {
     if (!numeric.has_range()) return OkStatus();
-    return config::FieldError(field + ".range", "needs standardization range");
+    return config::FieldError(field + ".range", "needs standardization range or federated_private");
   }
   if (!numeric.has_range()) {
     return config::FieldError(field + ".range",
-                              "is required with standardization range: {low: ..., high: ...}, "
-                              "known without looking at any row");
+                              "is required with standardization range and federated_private: "
+                              "{low: ..., high: ...}, known without looking at any row");
   }
   const double low = numeric.range().low();
   const double high = numeric.range().high();
@@ -67,6 +67,12 @@ Status ValidateRange(const v1::NumericFeature& numeric, const v1::DataSpec& spec
   }
   if (numeric.impute() == v1::IMPUTATION_UNSPECIFIED || numeric.impute() == v1::IMPUTATION_MIDDLE) {
     return OkStatus();
+  }
+  if (spec.standardization() == v1::STANDARDIZATION_FEDERATED_PRIVATE) {
+    if (numeric.impute() == v1::IMPUTATION_MEAN) return OkStatus();
+    return config::FieldError(field + ".impute",
+                              "must be mean or middle with standardization federated_private: no "
+                              "noisy sum tells a median");
   }
   return config::FieldError(field + ".impute",
                             "must be middle with standardization range: any other value would be "
@@ -79,9 +85,9 @@ Status ValidateNumeric(const v1::NumericFeature& numeric, const v1::DataSpec& sp
     return config::FieldError(field + ".impute", "must be mean, median or middle");
   }
   CHORALE_RETURN_IF_ERROR(ValidateRange(numeric, spec, field));
-  if (numeric.impute() == v1::IMPUTATION_MIDDLE &&
-      spec.standardization() != v1::STANDARDIZATION_RANGE) {
-    return config::FieldError(field + ".impute", "middle needs standardization range");
+  if (numeric.impute() == v1::IMPUTATION_MIDDLE && !HasRanges(spec.standardization())) {
+    return config::FieldError(field + ".impute",
+                              "middle needs standardization range or federated_private");
   }
   if (numeric.impute() == v1::IMPUTATION_MEDIAN && !IsFederated(spec.standardization())) {
     return config::FieldError(field + ".impute",
@@ -211,7 +217,13 @@ std::size_t NumTargets(const v1::DataSpec& spec) { return spec.target().has_surv
 
 bool IsFederated(v1::Standardization standardization) {
   return standardization == v1::STANDARDIZATION_FEDERATED ||
-         standardization == v1::STANDARDIZATION_FEDERATED_ROBUST;
+         standardization == v1::STANDARDIZATION_FEDERATED_ROBUST ||
+         standardization == v1::STANDARDIZATION_FEDERATED_PRIVATE;
+}
+
+bool HasRanges(v1::Standardization standardization) {
+  return standardization == v1::STANDARDIZATION_RANGE ||
+         standardization == v1::STANDARDIZATION_FEDERATED_PRIVATE;
 }
 
 Moments MomentsOf(const v1::ValueRange& range) {
@@ -228,8 +240,9 @@ Status Validate(const v1::DataSpec& spec, std::string_view field) {
   }
   if (spec.standardization() == v1::STANDARDIZATION_UNSPECIFIED ||
       !v1::Standardization_IsValid(spec.standardization())) {
-    return config::FieldError(prefix + "standardization",
-                              "must be none, per_site, federated, federated_robust or range");
+    return config::FieldError(
+        prefix + "standardization",
+        "must be none, per_site, federated, federated_robust, range or federated_private");
   }
   Columns features;
   for (int i = 0; i < spec.features_size(); ++i) {

@@ -33,8 +33,12 @@ enum class TargetKind {
 [[nodiscard]] TargetKind TargetKindOf(const v1::DataSpec& spec);
 [[nodiscard]] std::size_t NumTargets(const v1::DataSpec& spec);
 
-// True when sites standardise with what a preparation round found: FEDERATED, FEDERATED_ROBUST.
+// True when sites standardise with what a preparation round found: FEDERATED, FEDERATED_ROBUST,
+// FEDERATED_PRIVATE.
 [[nodiscard]] bool IsFederated(v1::Standardization standardization);
+// True when every numeric feature has a range, which its values are cut to: RANGE,
+// FEDERATED_PRIVATE.
+[[nodiscard]] bool HasRanges(v1::Standardization standardization);
 // What standardization range makes of the feature: its range becomes [-1, 1]. REQUIRES: a valid
 // feature with a range.
 [[nodiscard]] Moments MomentsOf(const v1::ValueRange& range);

@@ -175,7 +175,33 @@ std::vector<double> Dataset::TrainingValues(std::size_t feature) const {
   for (std::size_t at = feature; at < train_.values.size(); at += num_features) {
     if (!std::isnan(train_.values[at])) values.push_back(train_.values[at]);
   }
+  const v1::NumericFeature& numeric = spec_.features(static_cast<int>(feature)).numeric();
+  if (numeric.has_range()) {
+    for (double& value : values) {
+      value = std::clamp(value, numeric.range().low(), numeric.range().high());
+    }
+  }
   return values;
+}
+
+void Dataset::AddRangedValues(std::size_t row, double weight, std::span<double> values,
+                              std::span<double> squares, std::span<double> present) const {
+  const auto num_features = static_cast<std::size_t>(spec_.features_size());
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < num_features; ++i) {
+    const v1::FeatureSpec& feature = spec_.features(static_cast<int>(i));
+    if (!feature.has_numeric()) continue;
+    const std::size_t at = next++;
+    double value = train_.values[row * num_features + i];
+    if (std::isnan(value)) continue;
+    const v1::ValueRange& range = feature.numeric().range();
+    const Moments ends = MomentsOf(range);
+    value = (std::clamp(value, range.low(), range.high()) - ends.mean) / ends.standard_deviation;
+    value = std::clamp(value, -1.0, 1.0);  // What rounding may have added.
+    values[at] += weight * value;
+    squares[at] += weight * value * value;
+    present[at] += weight;
+  }
 }
 
 std::vector<Moments> Dataset::PerSiteMoments() const {

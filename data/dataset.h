@@ -63,6 +63,13 @@ class Dataset {
   // [PreparationSize(spec)]
   [[nodiscard]] std::vector<double> PreparationSums() const;
 
+  // What a noisy preparation asks for, of one training row: adds to each numeric feature, in order,
+  // `weight` times the value that its range brings onto [-1, 1], times the square of that, and
+  // `weight` where there is a value. [NumNumericFeatures(spec)] each. REQUIRES:
+  // HasRanges(spec.standardization()); a row below num_training_rows().
+  void AddRangedValues(std::size_t row, double weight, std::span<double> values,
+                       std::span<double> squares, std::span<double> present) const;
+
   // Numeric inputs as (value - mean) / standard_deviation, missing ones as if `imputed` stood
   // there; indicators and arrays as they are. Exact: the same without the rounding to float32.
   // REQUIRES: Validate(moments, spec).ok().

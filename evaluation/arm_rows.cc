@@ -13,6 +13,12 @@ Preparation Preparation::Of(std::span<const Site> sites, const v1::DataSpec& spe
   return preparation;
 }
 
+Preparation Preparation::By(std::span<const data::Moments> moments) {
+  Preparation preparation;
+  preparation.moments_.emplace(moments.begin(), moments.end());
+  return preparation;
+}
+
 data::Examples Preparation::Rows(const Site& site, v1::Split split) const {
   return moments_ ? site.dataset->Standardized(split, *moments_) : site.dataset->PerSite(split);
 }

@@ -21,6 +21,8 @@ class Preparation {
   // By the training rows of these sites together.
   static Preparation Of(std::span<const Site> sites, const v1::DataSpec& spec);
   static Preparation PerSite() { return {}; }
+  // REQUIRES: data::Validate(moments, spec of the sites).
+  static Preparation By(std::span<const data::Moments> moments);
 
   [[nodiscard]] data::Examples Rows(const Site& site, v1::Split split) const;
   [[nodiscard]] data::ExactExamples ExactRows(const Site& site, v1::Split split) const;

@@ -4,10 +4,12 @@
 #include <set>
 #include <utility>
 
+#include "data/dataset.h"
 #include "evaluation/arm_budget.h"
 #include "evaluation/arm_rows.h"
 #include "evaluation/newton_arm.h"
 #include "jobs/job_spec.h"
+#include "jobs/private_preparation.h"
 #include "models/model.h"
 #include "training/batch_schedule.h"
 #include "training/newton_sums.h"
@@ -261,7 +263,23 @@ Status CheckRequest(const ArmsRequest& request, const models::GraphPlan& plan) {
   if (!request.initial_parameters.empty()) {
     CHORALE_RETURN_IF_ERROR(CheckParameters(request.initial_parameters, plan, "the initial model"));
   }
+  if (jobs::HasPrivatePreparation(request.job)) {
+    const Status sound = data::Validate(request.noisy_moments, request.job.data());
+    if (!sound.ok()) {
+      return InvalidArgument(
+          "the job standardises by noisy moments, which the run record of the job must have: " +
+          MessageOf(sound));
+    }
+  }
   return CheckParameters(request.federated_parameters, plan, "the federated model");
+}
+
+// As the federation's model sees rows.
+Preparation PreparationOfFederation(const ArmsRequest& request) {
+  if (jobs::HasPrivatePreparation(request.job)) return Preparation::By(request.noisy_moments);
+  return request.job.data().standardization() == v1::STANDARDIZATION_PER_SITE
+             ? Preparation::PerSite()
+             : Preparation::Of(request.sites, request.job.data());
 }
 
 }  // namespace
@@ -300,7 +318,7 @@ StatusOr<Arm> JudgePrivate(const ArmsRequest& request) {
       context,
       {.kind = ArmKind::kPrivate,
        .optimizer_steps = std::uint64_t{context.num_rounds} * request.job.training().local_steps()},
-      Preparation::PerSite());
+      PreparationOfFederation(request));
 }
 
 Status AddPrivate(Arm arm, Comparison& comparison) {
@@ -337,9 +355,7 @@ StatusOr<Comparison> CompareArms(const ArmsRequest& request) {
     comparison.arms.push_back(std::move(arm));
   }
 
-  const Preparation shared = request.job.data().standardization() == v1::STANDARDIZATION_PER_SITE
-                                 ? Preparation::PerSite()
-                                 : Preparation::Of(request.sites, request.job.data());
+  const Preparation shared = PreparationOfFederation(request);
   CHORALE_ASSIGN_OR_RETURN(Arm federated, RunFederated(context, shared));
   comparison.arms.push_back(std::move(federated));
   if (request.job.has_personalization()) {

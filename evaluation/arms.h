@@ -39,8 +39,8 @@
 // Standardisation of numeric features travels with the model: a local model uses the statistics of
 // the site that trained it, everywhere; the centralized model those of all training rows; the
 // federated model what the job says, either those same pooled statistics (they come from sums, as
-// in the federation) or each row's own site's. A personalised model sees what the federated one
-// sees.
+// in the federation), what a private preparation told of them, or each row's own site's. A
+// personalised model sees what the federated one sees.
 namespace chorale::evaluation {
 
 struct Site {
@@ -57,6 +57,9 @@ struct ArmsRequest {
   std::optional<std::uint32_t> published_rounds = {};
   // What the job started from (initial_model). Empty: initialised from its seed. [num_parameters]
   std::span<const float> initial_parameters = {};
+  // Of a job with standardization federated_private, what its preparation told
+  // (RunRecord::noisy_moments): the federated and the private model see rows by it.
+  std::span<const data::Moments> noisy_moments = {};
   // Told when an arm begins: "local cleveland". May be empty.
   std::function<void(std::string_view arm)> on_arm = {};
   const std::atomic<bool>* cancelled = nullptr;  // May be null.
@@ -106,9 +109,9 @@ struct Comparison {
 // In front of the centralized arm. INVALID_ARGUMENT: it was judged on other test rows.
 [[nodiscard]] Status AddPrivate(Arm arm, Comparison& comparison);
 
-// INVALID_ARGUMENT: no site, a repeated name, parameters that do not fit the job, a model of masks
-// (MeasuresOf has nothing). Training errors pass through, naming the arm. The same request gives
-// the same numbers, but for the times.
+// INVALID_ARGUMENT: no site, a repeated name, no noisy moments where the job needs them, parameters
+// that do not fit the job, a model of masks (MeasuresOf has nothing). Training errors pass through,
+// naming the arm. The same request gives the same numbers, but for the times.
 [[nodiscard]] StatusOr<Comparison> CompareArms(const ArmsRequest& request);
 
 }  // namespace chorale::evaluation

@@ -258,6 +258,13 @@ Statements StatementsOf(const v1::JobSpec& job, models::TargetKind target) {
       statements.standardization =
           "Numeric features are brought from their declared ranges onto [-1, 1].";
       break;
+    case v1::STANDARDIZATION_FEDERATED_PRIVATE:
+      statements.standardization =
+          "Numeric features are cut to their declared ranges and standardised by training rows: "
+          "the federated model by moments of all sites that were told with noise, the centralized "
+          "model by those of all sites without, a local model by those of the site that trained "
+          "it.";
+      break;
     case v1::STANDARDIZATION_PER_SITE:
       statements.standardization =
           "Numeric features are standardised by training rows: the federated model sees each row "

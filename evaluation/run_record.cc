@@ -9,6 +9,9 @@
 
 #include "core/bytes.h"
 #include "core/storage/file.h"
+#include "data/data_spec.h"
+#include "data/dataset.h"
+#include "jobs/private_preparation.h"
 
 namespace chorale::evaluation {
 namespace {
@@ -85,6 +88,28 @@ void AddTraffic(const v1::RoundRecord& record, const RoundSummary& round,
   }
 }
 
+// As the sites prepared their rows, from the statistics of a preparation.
+StatusOr<std::vector<data::Moments>> NoisyMomentsOf(const v1::RoundRecord& record,
+                                                    const v1::DataSpec& spec) {
+  std::vector<data::Moments> moments;
+  for (const v1::FeatureSpec& feature : spec.features()) {
+    if (!feature.has_numeric()) continue;
+    const auto column = std::ranges::find(record.statistics(), feature.column(),
+                                          [](const auto& told) { return told.column(); });
+    if (column == record.statistics().end()) {
+      return InvalidArgument("the preparation inside the run record lacks a numeric column");
+    }
+    const bool is_mean = feature.numeric().impute() == v1::IMPUTATION_MEAN;
+    moments.push_back(
+        {.mean = column->mean(),
+         .standard_deviation = column->standard_deviation(),
+         .imputed = is_mean ? column->mean() : data::MomentsOf(feature.numeric().range()).imputed});
+  }
+  CHORALE_RETURN_IF_ERROR(
+      Annotate(data::Validate(moments, spec), "the preparation inside the run record"));
+  return moments;
+}
+
 }  // namespace
 
 StatusOr<RunRecord> ParseRunRecord(std::string_view json) {
@@ -115,6 +140,10 @@ StatusOr<RunRecord> ParseRunRecord(std::string_view json) {
     if (round.is_published && MakesModel(round.phase)) {
       run.model_digest = ToHex(AsBytes(record.model_digest()));
       ++run.num_published;
+    }
+    if (round.is_published && round.phase == "preparation" &&
+        jobs::HasPrivatePreparation(run.spec)) {
+      CHORALE_ASSIGN_OR_RETURN(run.noisy_moments, NoisyMomentsOf(record, run.spec.data()));
     }
     run.rounds.push_back(std::move(round));
   }

@@ -8,6 +8,7 @@
 
 #include "chorale/v1/jobs.pb.h"
 #include "core/status.h"
+#include "data/moments.h"
 
 // What a federation tells of one job, for the report: rounds, curves, traffic, time. The source is
 // the JSON form of v1::ShowJobResponse with the names of the proto.
@@ -47,6 +48,8 @@ struct RunRecord {
   std::vector<SiteTraffic> sites;    // By name.
   std::string model_digest;  // Of the last published model, lower-case hexadecimal; empty if none.
   std::uint32_t num_published = 0;  // Rounds that published a model.
+  // What the preparation of a private job told of numeric features, in order; empty without one.
+  std::vector<data::Moments> noisy_moments = {};
 };
 
 // INVALID_ARGUMENT: not that JSON, a field out of bounds, a number that is not finite.

@@ -13,8 +13,10 @@
 #include "core/parameters.h"
 #include "data/preparation.h"
 #include "jobs/algorithm_spec.h"
+#include "jobs/noisy_sum.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_metrics.h"
+#include "jobs/private_preparation.h"
 #include "secagg/exact_sum.h"
 #include "secagg/refusal.h"
 #include "training/newton_sums.h"
@@ -81,6 +83,20 @@ std::uint64_t NumSums(const v1::JobSpec& spec, MaskedKind kind, std::uint64_t nu
       break;
   }
   return 2 * static_cast<std::uint64_t>(spec.training().metrics_size());
+}
+
+// What patients' vectors with noise add up to in such a report; none of a job that is not private,
+// or of a private one whose updates come without metrics.
+StatusOr<std::optional<NoisySum>> NoisySumIn(const v1::JobSpec& spec, MaskedKind kind) {
+  if (!IsPrivate(spec)) return std::nullopt;
+  if (kind == MaskedKind::kPreparation && HasPrivatePreparation(spec)) {
+    return PreparationSumOf(spec);
+  }
+  if (kind != MaskedKind::kUpdate) {
+    return InvalidArgument("a private job has no report of this kind");
+  }
+  if (!spec.privacy().has_metrics()) return std::nullopt;
+  return MetricSumOf(spec.privacy().metrics());
 }
 
 template <typename Value>
@@ -169,9 +185,7 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   const bool is_update = kind == MaskedKind::kUpdate;
   const bool has_control = is_update && spec.training().has_scaffold();
   const bool is_private = IsPrivate(spec);
-  if (is_private && !is_update) {
-    return InvalidArgument("a private job has no report but its updates");
-  }
+  CHORALE_ASSIGN_OR_RETURN(const std::optional<NoisySum> noisy, NoisySumIn(spec, kind));
   const std::uint64_t num_exact = is_private ? 0 : 1 + NumSums(spec, kind, num_parameters);
   std::vector<v1::MetricSpec> metrics;
   if (is_update) {
@@ -186,8 +200,8 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   if (!is_private) {
     sections.push_back({secagg::RingBits::k64, num_exact * secagg::kExactSumLimbs});
   }
-  const std::uint64_t num_metric_sums = is_private ? NumMetricSums(spec) : 0;
-  if (num_metric_sums > 0) sections.push_back({secagg::RingBits::k64, num_metric_sums});
+  const std::uint64_t num_noisy_sums = noisy.has_value() ? noisy->num_values : 0;
+  if (num_noisy_sums > 0) sections.push_back({secagg::RingBits::k64, num_noisy_sums});
   if (is_update) sections.push_back({ring, num_parameters});
   if (has_control) sections.push_back({ring, num_parameters});
   CHORALE_ASSIGN_OR_RETURN(secagg::VectorSpec vector,
@@ -195,7 +209,7 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   MaskedLayout layout(std::move(vector), kind);
   layout.num_exact_ = num_exact;
   layout.exact_bytes_ = num_exact * secagg::kExactSumBytes +
-                        num_metric_sums * secagg::ElementBytes(secagg::RingBits::k64);
+                        num_noisy_sums * secagg::ElementBytes(secagg::RingBits::k64);
   layout.num_parameters_ = num_parameters;
   layout.num_update_values_ = num_parameters * (has_control ? 2 : 1);
   layout.max_examples_ = masking.max_examples() == 0 ? kDefaultMaxExamples : masking.max_examples();
@@ -203,16 +217,15 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
       is_update && WeightingOf(spec.aggregation()) == v1::WEIGHTING_EXAMPLES;
   layout.metrics_ = std::move(metrics);
   layout.is_private_ = is_private;
-  if (num_metric_sums > 0) {
-    CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid,
-                             GridOf(MetricSumOf(spec.privacy().metrics()), spec.privacy()));
-    CHORALE_ASSIGN_OR_RETURN(layout.metric_scale_,
+  if (noisy.has_value()) {
+    CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid, GridOf(*noisy, spec.privacy()));
+    CHORALE_ASSIGN_OR_RETURN(layout.noisy_scale_,
                              secagg::FixedPoint::OfIntegers(secagg::RingBits::k64,
                                                             -std::ilogb(grid.step()), num_members));
-    layout.private_metrics_ = spec.privacy().metrics();
-    layout.num_metric_sums_ = num_metric_sums;
+    layout.num_noisy_sums_ = num_noisy_sums;
+    if (is_update) layout.private_metrics_ = spec.privacy().metrics();
   }
-  const bool has_gradients = is_private && spec.privacy().has_distributed();
+  const bool has_gradients = is_private && is_update && spec.privacy().has_distributed();
   if (has_gradients) {
     layout.step_factor_ =
         -spec.training().optimizer().sgd().learning_rate() / ExpectedBatch(spec.privacy());
@@ -250,11 +263,11 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   encoding.push_back(layout.weights_by_examples_ ? 1 : 0);
   Add(layout.max_examples_, encoding);
   Add(layout.step_factor_, encoding);
-  if (layout.metric_scale_) {
+  if (layout.noisy_scale_) {
     Add(static_cast<std::uint64_t>(
-            static_cast<std::int64_t>(layout.metric_scale_->scale_exponent())),
+            static_cast<std::int64_t>(layout.noisy_scale_->scale_exponent())),
         encoding);
-    Add(layout.metric_scale_->clip(), encoding);
+    Add(layout.noisy_scale_->clip(), encoding);
     for (const int metric : layout.private_metrics_.kinds()) {
       Add(static_cast<std::uint64_t>(metric), encoding);
     }
@@ -274,16 +287,23 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
       CheckSize("gradients", numbers.gradient_sum, has_gradients ? num_parameters_ : 0));
   CHORALE_RETURN_IF_ERROR(CheckSize("changes of a control variate", numbers.control_change,
                                     has_control ? num_parameters_ : 0));
-  CHORALE_RETURN_IF_ERROR(CheckSize("sums", numbers.sums, is_update ? 0 : num_exact_ - 1));
-  if (!numbers.metric_sum.empty()) {
-    CHORALE_RETURN_IF_ERROR(CheckSize("numbers of metrics", numbers.metric_sum, num_metric_sums_));
-  }
-  Bytes out(vector_.size_bytes());
-  const std::span<std::uint8_t> bytes(out);
+  CHORALE_RETURN_IF_ERROR(
+      CheckSize("sums", numbers.sums, num_exact_ == 0 || is_update ? 0 : num_exact_ - 1));
   if (!numbers.metric_sum.empty()) {
     CHORALE_RETURN_IF_ERROR(
-        metric_scale_->EncodeIntegers(numbers.metric_sum, bytes.first(exact_bytes_)));
+        CheckSize("numbers of metrics", numbers.metric_sum, is_update ? num_noisy_sums_ : 0));
   }
+  const bool has_noisy_sums = is_private_ && !is_update;
+  CHORALE_RETURN_IF_ERROR(
+      CheckSize("noisy sums", numbers.noisy_sums, has_noisy_sums ? num_noisy_sums_ : 0));
+  Bytes out(vector_.size_bytes());
+  const std::span<std::uint8_t> bytes(out);
+  const std::span<const std::int64_t> noisy =
+      has_noisy_sums ? numbers.noisy_sums : numbers.metric_sum;
+  if (!noisy.empty()) {
+    CHORALE_RETURN_IF_ERROR(noisy_scale_->EncodeIntegers(noisy, bytes.first(exact_bytes_)));
+  }
+  if (has_noisy_sums) return out;
   if (has_gradients) {
     CHORALE_RETURN_IF_ERROR(
         fixed_points_[0].EncodeIntegers(numbers.gradient_sum, bytes.subspan(exact_bytes_)));
@@ -343,9 +363,10 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
 
 StatusOr<SummedNumbers> MaskedLayout::Summed(ByteSpan sum, std::uint32_t num_sites) const {
   if (is_private_) {
-    if (num_metric_sums_ == 0) return SummedNumbers();
-    std::vector<double> sums(num_metric_sums_);
-    metric_scale_->Decode(sum, sums);
+    if (num_noisy_sums_ == 0) return SummedNumbers();
+    std::vector<double> sums(num_noisy_sums_);
+    noisy_scale_->Decode(sum, sums);
+    if (kind_ != MaskedKind::kUpdate) return SummedNumbers{.sums = std::move(sums)};
     return SummedNumbers{.metrics = MetricsOf(private_metrics_, sums)};
   }
   std::vector<double> exact(num_exact_);

@@ -52,6 +52,9 @@ struct SiteNumbers {
   // kUpdate of a private job, in rounds with metrics: the noisy sum of patients' vectors on the
   // grid of jobs/private_metrics.h. [NumMetricSums] or empty.
   std::span<const std::int64_t> metric_sum = {};
+  // kPreparation of a private job: the noisy sum of patients' vectors on the grid of
+  // jobs/private_preparation.h.
+  std::span<const std::int64_t> noisy_sums = {};
   std::span<const double> sums = {};              // Every other kind.
   std::uint64_t num_examples = 0;                 // Stays at the site in a private job.
   std::span<const v1::MetricValue> metrics = {};  // kUpdate: a part of those that the job asks for.
@@ -69,12 +72,12 @@ struct SummedNumbers {
 // (secagg/exact_sum.h: rows, then metrics or sums), then updates as fixed point, each weighted by
 // the share of its rows in max_examples unless sites count the same, then changes of control
 // variates. Of a private job the first part is its noisy sum of metrics, zeros in rounds without
-// one, and else there is none. Immutable; safe for concurrent use.
+// one, or that of its preparation, and else there is none. Immutable; safe for concurrent use.
 class MaskedLayout {
  public:
   // `num_parameters`: of the job's model. `num_members`: of the session, since a sum may run over
-  // all of them. INVALID_ARGUMENT: a ring too small for so many sites; a report other than an
-  // update of a private job.
+  // all of them. INVALID_ARGUMENT: a ring too small for so many sites; a report that a
+  // private job does not have.
   [[nodiscard]] static StatusOr<MaskedLayout> Create(const v1::JobSpec& spec, MaskedKind kind,
                                                      std::uint64_t num_parameters,
                                                      std::uint32_t num_members);
@@ -119,9 +122,9 @@ class MaskedLayout {
       0;  // Of sums of gradients: minus learning rate over expected batch. Else 0.
   std::vector<v1::MetricSpec> metrics_;
   v1::PrivateMetrics private_metrics_;
-  std::uint64_t num_metric_sums_ = 0;
-  std::optional<secagg::FixedPoint> metric_scale_;  // Of private metrics.
-  std::vector<secagg::FixedPoint> fixed_points_;    // Of the update, then of the control variate.
+  std::uint64_t num_noisy_sums_ = 0;  // Of private metrics or of a private preparation.
+  std::optional<secagg::FixedPoint> noisy_scale_;
+  std::vector<secagg::FixedPoint> fixed_points_;  // Of the update, then of the control variate.
 };
 
 // What a round asks, for secagg's H_task: the job, what it asks and in which round, and what came

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "core/config/yaml.h"
+#include "data/data_spec.h"
 #include "jobs/algorithm_spec.h"
 #include "jobs/masking.h"
 #include "jobs/noisy_sum.h"
 #include "jobs/private_metrics.h"
+#include "jobs/private_preparation.h"
 #include "privacy/calibration.h"
 #include "training/clipped_sum.h"
 
@@ -33,6 +35,7 @@ constexpr std::uint32_t kRoundsForASpareOne = 20;
 constexpr int kMostOrder = 1024;
 constexpr int kLastDenseOrder = 64;
 constexpr double kDefaultMetricsShare = 0.2;
+constexpr double kDefaultPreparationShare = 0.1;
 
 std::string Text(double value) {
   std::ostringstream out;
@@ -171,20 +174,24 @@ Status CheckRest(const v1::JobSpec& spec) {
                               "noise");
   }
   const v1::Standardization standardization = spec.data().standardization();
-  if (standardization == v1::STANDARDIZATION_NONE || standardization == v1::STANDARDIZATION_RANGE) {
+  if (standardization == v1::STANDARDIZATION_NONE || data::HasRanges(standardization)) {
     return OkStatus();
   }
   return config::FieldError("data.standardization",
-                            "must be range or none in a private job: means and deviations are "
-                            "computed from rows");
+                            "must be federated_private, range or none in a private job: means and "
+                            "deviations are computed from rows, and federated_private alone tells "
+                            "them with noise");
 }
 
 Status CheckImputation(const v1::JobSpec& spec) {
+  // Validate() has held them against the ranges.
+  if (data::HasRanges(spec.data().standardization())) return OkStatus();
   for (int i = 0; i < spec.data().features_size(); ++i) {
     const v1::Imputation impute = spec.data().features(i).numeric().impute();
-    if (impute == v1::IMPUTATION_UNSPECIFIED || impute == v1::IMPUTATION_MIDDLE) continue;
+    if (impute == v1::IMPUTATION_UNSPECIFIED) continue;
     return config::FieldError("data.features[" + std::to_string(i) + "].numeric.impute",
-                              "must be middle in a private job, with standardization: range");
+                              "must be middle in a private job, with standardization: range, or "
+                              "mean, with federated_private");
   }
   return OkStatus();
 }
@@ -196,12 +203,26 @@ std::vector<double> WholeOrders() {
   return orders;
 }
 
+// Sums over all patients are counted without.
+std::string SamplingOf(const RoundsRun& run) {
+  if (run.with_metrics > 0 && run.preparations > 0) {
+    return "poisson (none for metrics and preparations)";
+  }
+  if (run.with_metrics > 0) return "poisson (none for metrics)";
+  return run.preparations > 0 ? "poisson (none for preparations)" : "poisson";
+}
+
 }  // namespace
 
 bool IsPrivate(const v1::JobSpec& spec) { return spec.has_privacy(); }
 
 Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan) {
-  if (!IsPrivate(spec)) return OkStatus();
+  if (!IsPrivate(spec)) {
+    if (spec.data().standardization() != v1::STANDARDIZATION_FEDERATED_PRIVATE) return OkStatus();
+    return config::FieldError("data.standardization",
+                              "must be federated without privacy: federated_private tells means "
+                              "and deviations with the noise of a private job");
+  }
   if (spec.has_newton()) {
     return config::FieldError("newton",
                               "is not possible in a private job: its sums have no bound on what "
@@ -221,7 +242,8 @@ Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan) {
   CHORALE_RETURN_IF_ERROR(CheckImputation(spec));
   CHORALE_RETURN_IF_ERROR(GridOf(privacy, plan.layout().num_parameters()).status());
   if (privacy.has_metrics()) CHORALE_RETURN_IF_ERROR(ValidatePrivateMetrics(spec, plan));
-  if (!HasNoise(privacy)) return OkStatus();
+  CHORALE_RETURN_IF_ERROR(ValidatePrivatePreparation(spec));
+  if (!HasNoise(spec)) return OkStatus();
   CHORALE_ASSIGN_OR_RETURN(const privacy::Statement statement, StatementOf(spec, MostRounds(spec)));
   if (statement.guarantee.epsilon <= privacy.target_epsilon()) return OkStatus();
   return config::FieldError("privacy.noise_multiplier",
@@ -240,14 +262,19 @@ std::uint64_t MaxRounds(const v1::JobSpec& spec) {
 
 RoundsRun MostRounds(const v1::JobSpec& spec) {
   RoundsRun most{.rounds = MaxRounds(spec)};
+  if (HasPrivatePreparation(spec)) most.preparations = MostPreparations(spec);
   if (!spec.privacy().has_metrics()) return most;
   most.with_metrics = NumMetricRounds(spec) + most.rounds - spec.rounds().count();
   return most;
 }
 
 RoundsRun CountRounds(const v1::JobSpec& spec, std::span<const std::uint32_t> numbers) {
-  RoundsRun run{.rounds = numbers.size()};
-  for (const std::uint32_t number : numbers) run.with_metrics += HasMetricsIn(spec, number) ? 1 : 0;
+  RoundsRun run;
+  for (const std::uint32_t number : numbers) {
+    run.rounds += number == 0 ? 0 : 1;
+    run.preparations += number == 0 ? 1 : 0;
+    run.with_metrics += HasMetricsIn(spec, number) ? 1 : 0;
+  }
   return run;
 }
 
@@ -260,10 +287,15 @@ privacy::Event EventOfRounds(const v1::JobSpec& spec, const RoundsRun& run) {
   privacy::Event steps =
       privacy::NoisySteps(privacy::Sampling::kPoisson, spec.privacy().sample_rate(),
                           spec.privacy().noise_multiplier(), run.rounds * StepsPerRound(spec));
-  if (run.with_metrics == 0) return steps;
-  privacy::Event sums = EventOf(MetricSumOf(spec.privacy().metrics()));
-  sums.count = run.with_metrics;
-  return {.kind = privacy::Composed{.parts = {std::move(steps), std::move(sums)}}};
+  std::vector<privacy::Event> parts = {std::move(steps)};
+  const auto add = [&parts](privacy::Event sums, std::uint64_t count) {
+    sums.count = count;
+    if (count > 0) parts.push_back(std::move(sums));
+  };
+  if (run.with_metrics > 0) add(EventOf(MetricSumOf(spec.privacy().metrics())), run.with_metrics);
+  if (run.preparations > 0) add(EventOf(PreparationSumOf(spec)), run.preparations);
+  if (parts.size() == 1) return std::move(parts.front());
+  return {.kind = privacy::Composed{.parts = std::move(parts)}};
 }
 
 privacy::PrivacyUnit UnitOf(const v1::PrivacySpec& privacy) {
@@ -293,20 +325,23 @@ StatusOr<privacy::Statement> StatementOf(const v1::JobSpec& spec, const RoundsRu
   };
   std::string counts = counted(run.rounds * StepsPerRound(spec), "step");
   if (run.with_metrics > 0) counts += " and " + counted(run.with_metrics, "sum") + " of metrics";
+  if (run.preparations > 0) counts += " and " + counted(run.preparations, "preparation");
   return privacy::Statement{
       .guarantee = guarantee,
       .unit = UnitOf(privacy),
       .relation = RelationOf(privacy),
-      .sampling = run.with_metrics > 0 ? "poisson (none for metrics)" : "poisson",
+      .sampling = SamplingOf(run),
       .accountant = privacy::AccountantKind::kRdp,
       .holds_for = counts + (privacy.has_distributed()
                                  ? " over the consortium's patients, with noise shared by the sites"
                                  : " over one site's patients, with all of the noise at the site")};
 }
 
-bool HasNoise(const v1::PrivacySpec& privacy) {
+bool HasNoise(const v1::JobSpec& spec) {
+  const v1::PrivacySpec& privacy = spec.privacy();
   return privacy.noise_multiplier() != 0 &&
-         (!privacy.has_metrics() || privacy.metrics().noise_multiplier() != 0);
+         (!privacy.has_metrics() || privacy.metrics().noise_multiplier() != 0) &&
+         (!HasPrivatePreparation(spec) || privacy.preparation().noise_multiplier() != 0);
 }
 
 Status CalibrateNoise(v1::JobSpec& spec) {
@@ -338,6 +373,21 @@ Status CalibrateNoise(v1::JobSpec& spec) {
         [&](const v1::JobSpec& trial) {
           privacy::Event sums = EventOf(MetricSumOf(trial.privacy().metrics()));
           sums.count = most.with_metrics;
+          return sums;
+        }));
+  }
+  if (HasPrivatePreparation(spec) && privacy.preparation().noise_multiplier() == 0) {
+    const double share = privacy.preparation().epsilon_share() == 0
+                             ? kDefaultPreparationShare
+                             : privacy.preparation().epsilon_share();
+    CHORALE_RETURN_IF_ERROR(calibrate(
+        share * privacy.target_epsilon(),
+        [](v1::PrivacySpec& trial, double multiplier) {
+          trial.mutable_preparation()->set_noise_multiplier(multiplier);
+        },
+        [&](const v1::JobSpec& trial) {
+          privacy::Event sums = EventOf(PreparationSumOf(trial));
+          sums.count = most.preparations;
           return sums;
         }));
   }

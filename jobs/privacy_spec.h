@@ -29,14 +29,15 @@ namespace chorale::jobs {
 [[nodiscard]] std::uint64_t StepsPerRound(const v1::JobSpec& spec);
 // rounds.count and the spare ones: what a site lets the job do at most.
 [[nodiscard]] std::uint64_t MaxRounds(const v1::JobSpec& spec);
-// Rounds that sites were asked for, abandoned ones too: they cost as much.
+// What sites were asked for, abandoned rounds too: they cost as much.
 struct RoundsRun {
-  std::uint64_t rounds = 0;
+  std::uint64_t rounds = 0;        // Of training.
   std::uint64_t with_metrics = 0;  // Of these, with a sum of metrics (private_metrics.h).
+  std::uint64_t preparations = 0;  // Before these (private_preparation.h).
 };
 // All that a site lets the job do: any spare round may be one with metrics.
 [[nodiscard]] RoundsRun MostRounds(const v1::JobSpec& spec);
-// Those of these numbers.
+// Those of these numbers, of which 0 is a preparation.
 [[nodiscard]] RoundsRun CountRounds(const v1::JobSpec& spec,
                                     std::span<const std::uint32_t> numbers);
 // One of the steps, and all that so many rounds come to.
@@ -54,9 +55,10 @@ struct RoundsRun {
                                                        const RoundsRun& run);
 
 // Whether every noise multiplier is there.
-[[nodiscard]] bool HasNoise(const v1::PrivacySpec& privacy);
-// Fills in the least noise that keeps the targets, where the job has none: first that of metrics,
-// whose share of epsilon is given, then that of the steps, which together keep the targets.
+[[nodiscard]] bool HasNoise(const v1::JobSpec& spec);
+// Fills in the least noise that keeps the targets, where the job has none: first those of metrics
+// and preparation, whose shares of epsilon are given, then that of the steps, which together keep
+// the targets.
 // FAILED_PRECONDITION: no noise is enough.
 [[nodiscard]] Status CalibrateNoise(v1::JobSpec& spec);
 

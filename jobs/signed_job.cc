@@ -129,7 +129,7 @@ StatusOr<VerifiedJob> VerifySignedJob(const v1::SignedJob& job, const crypto::Ce
   }
   CHORALE_RETURN_IF_ERROR(CheckNothingUnknown(verified.spec, ""));
   CHORALE_RETURN_IF_ERROR(Validate(verified.spec));
-  if (IsPrivate(verified.spec) && !HasNoise(verified.spec.privacy())) {
+  if (IsPrivate(verified.spec) && !HasNoise(verified.spec)) {
     return InvalidArgument(
         "every noise_multiplier of privacy is required: `chorale job submit` fills them in");
   }

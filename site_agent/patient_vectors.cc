@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "jobs/private_preparation.h"
 #include "privacy/noise/discrete_gaussian.h"
 
 namespace chorale::site_agent {
@@ -37,6 +38,19 @@ StatusOr<std::vector<std::int64_t>> SumPatientVectors(
                                          static_cast<std::uint64_t>(patients.sum()[i]));
   }
   return noisy;
+}
+
+void AddColumns(const data::Dataset& dataset, privacy::PrivacyUnit unit, privacy::PatientSum& sum) {
+  jobs::PatientColumns columns(dataset);
+  if (unit == privacy::PrivacyUnit::kRecord) {
+    for (std::size_t row = 0; row < dataset.num_training_rows(); ++row) {
+      sum.Add(columns.VectorOf(std::span(&row, 1)));
+    }
+    return;
+  }
+  for (const std::vector<std::size_t>& rows : RowsByPatient(dataset.training_patients())) {
+    sum.Add(columns.VectorOf(rows));
+  }
 }
 
 }  // namespace chorale::site_agent

@@ -9,9 +9,11 @@
 
 #include "chorale/v1/jobs.pb.h"
 #include "core/status.h"
+#include "data/dataset.h"
 #include "jobs/noisy_sum.h"
 #include "privacy/noise/grid.h"
 #include "privacy/noise/noise_stream.h"
+#include "privacy/statement.h"
 
 namespace chorale::site_agent {
 
@@ -35,5 +37,9 @@ struct PatientVectorsRequest {
 [[nodiscard]] StatusOr<std::vector<std::int64_t>> SumPatientVectors(
     const PatientVectorsRequest& request, privacy::NoiseKey key,
     const std::function<Status(privacy::PatientSum&)>& add);
+
+// Adds the vector of every unit among the training rows to the sum of a preparation
+// (jobs/private_preparation.h).
+void AddColumns(const data::Dataset& dataset, privacy::PrivacyUnit unit, privacy::PatientSum& sum);
 
 }  // namespace chorale::site_agent

@@ -1,6 +1,7 @@
 #include "site_agent/privacy_accounts.h"
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "core/storage/file.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_metrics.h"
+#include "jobs/private_preparation.h"
 #include "privacy/ledger/budget.h"
 #include "privacy/ledger/entry.h"
 
@@ -18,7 +20,8 @@ namespace {
 
 constexpr std::uint64_t kMaxReceiptBytes = 256;
 
-// The steps; under privacy.metrics, then the sums of metrics.
+// The steps; under privacy.metrics, then the sums of metrics; then the preparations, where the job
+// has one.
 std::vector<privacy::Part> PartsOf(const v1::JobSpec& spec) {
   const jobs::RoundsRun most = jobs::MostRounds(spec);
   std::vector<privacy::Part> parts = {
@@ -27,7 +30,19 @@ std::vector<privacy::Part> PartsOf(const v1::JobSpec& spec) {
     parts.push_back({.step = jobs::EventOf(jobs::MetricSumOf(spec.privacy().metrics())),
                      .steps = most.with_metrics});
   }
+  if (most.preparations > 0) {
+    parts.push_back(
+        {.step = jobs::EventOf(jobs::PreparationSumOf(spec)), .steps = most.preparations});
+  }
   return parts;
+}
+
+// In the order of PartsOf.
+std::vector<std::uint64_t> StepsOf(const v1::JobSpec& spec, const jobs::RoundsRun& run) {
+  std::vector<std::uint64_t> steps = {run.rounds * jobs::StepsPerRound(spec)};
+  if (spec.privacy().has_metrics()) steps.push_back(run.with_metrics);
+  if (jobs::HasPrivatePreparation(spec)) steps.push_back(run.preparations);
+  return steps;
 }
 
 privacy::Reserved ReservationOf(const AccountedJob& job) {
@@ -123,21 +138,19 @@ StatusOr<privacy::ReservationId> PrivacyAccounts::ReserveIn(const AccountedJob& 
 StatusOr<std::shared_ptr<const PrivacyCharge>> PrivacyAccounts::Charge(
     const AccountedJob& job, const AccountedRound& round) {
   const v1::JobSpec& spec = job.job.spec;
-  const bool has_metrics = jobs::HasMetricsIn(spec, round.number);
+  const jobs::RoundsRun run = jobs::CountRounds(spec, std::span(&round.number, 1));
   std::function<Status()> commit = [] { return OkStatus(); };
   if (job.dataset.has_privacy()) {
     CHORALE_ASSIGN_OR_RETURN(const privacy::ReservationId reservation, ReserveIn(job));
     const std::string key = job.dataset.id() + " " + round.task.value();
-    std::vector<std::uint64_t> steps = {jobs::StepsPerRound(spec)};
-    if (spec.privacy().has_metrics()) steps.push_back(has_metrics ? 1 : 0);
     CHORALE_RETURN_IF_ERROR(ledger_.Start({.reservation = reservation,
                                            .step_key = key,
                                            .content = round.content,
-                                           .steps = std::move(steps)}));
+                                           .steps = StepsOf(spec, run)}));
     commit = [this, key] { return ledger_.Commit(key); };
   }
   return std::shared_ptr<const PrivacyCharge>(
-      new PrivacyCharge(round.task, has_metrics, std::move(commit)));
+      new PrivacyCharge(round.task, run, std::move(commit)));
 }
 
 ReasonCode CodeOfAccounts(const Status& failure) {

@@ -13,6 +13,7 @@
 #include "core/crypto/digest.h"
 #include "core/ids.h"
 #include "core/status.h"
+#include "jobs/privacy_spec.h"
 #include "jobs/signed_job.h"
 #include "privacy/ledger/ledger.h"
 #include "site_agent/reason_codes.h"
@@ -25,17 +26,19 @@ namespace chorale::site_agent {
 class PrivacyCharge {
  public:
   [[nodiscard]] const TaskId& task_id() const { return task_id_; }
-  // Its sum of metrics, too.
-  [[nodiscard]] bool covers_metrics() const { return covers_metrics_; }
+  // What was charged: a preparation, or a round of training with or without a sum of metrics.
+  [[nodiscard]] bool covers_preparation() const { return what_.preparations > 0; }
+  [[nodiscard]] bool covers_training() const { return what_.rounds > 0; }
+  [[nodiscard]] bool covers_metrics() const { return what_.with_metrics > 0; }
   // The report is durable and is going to leave. What is never committed stays charged.
   [[nodiscard]] Status Commit() const;
 
  private:
   friend class PrivacyAccounts;
-  PrivacyCharge(TaskId task_id, bool covers_metrics, std::function<Status()> commit)
-      : task_id_(std::move(task_id)), covers_metrics_(covers_metrics), commit_(std::move(commit)) {}
+  PrivacyCharge(TaskId task_id, const jobs::RoundsRun& what, std::function<Status()> commit)
+      : task_id_(std::move(task_id)), what_(what), commit_(std::move(commit)) {}
   TaskId task_id_;
-  bool covers_metrics_;
+  jobs::RoundsRun what_;
   std::function<Status()> commit_;
 };
 
@@ -49,7 +52,7 @@ struct AccountedJob {
 // One attempt of a round.
 struct AccountedRound {
   TaskId task;
-  std::uint32_t number = 0;  // Says whether the round has a sum of metrics.
+  std::uint32_t number = 0;  // Says what it computes: 0 is the preparation.
   crypto::Digest content{};  // Of what is computed.
 };
 

@@ -196,6 +196,7 @@ Status CheckContent(const ReleaseTerms& terms, const Report& report) {
     case ReportKind::kUpdate:
       return OkStatus();
     case ReportKind::kPreparation:
+      if (terms.is_private()) return OkStatus();  // Noise bounds nothing.
       // The reason would quote sums.
       return data::CheckPreparation(*sums, terms.data(), report.num_examples).ok()
                  ? OkStatus()
@@ -225,7 +226,7 @@ bool IsFinite(const Payload& payload) {
 }
 
 bool IsOfKind(const ReleaseTerms& terms, const Report& report) {
-  if (terms.has_gradient_sum()) {
+  if (terms.has_noisy_sum()) {
     return std::holds_alternative<std::vector<std::int64_t>>(report.payload);
   }
   return terms.kind() == ReportKind::kUpdate
@@ -239,11 +240,15 @@ Status CheckCharge(const ReleaseTerms& terms, const Report& report) {
     return Denied("a sum of metrics of another size than the round's");
   }
   if (!terms.is_private()) return OkStatus();
-  if (terms.kind() != ReportKind::kUpdate || !terms.is_masked()) {
-    return Denied("a private report that is no masked update");
+  const bool is_preparation = terms.kind() == ReportKind::kPreparation;
+  if ((terms.kind() != ReportKind::kUpdate && !is_preparation) || !terms.is_masked()) {
+    return Denied("a private report that is no masked update or preparation");
   }
   if (report.charge == nullptr || report.charge->task_id() != terms.task_id()) {
     return Denied("a private report that no ledger was charged for");
+  }
+  if (is_preparation ? !report.charge->covers_preparation() : !report.charge->covers_training()) {
+    return Denied("a private report that another charge was for");
   }
   if (!report.metric_sum.empty() && !report.charge->covers_metrics()) {
     return Denied("a sum of metrics that no ledger was charged for");
@@ -324,8 +329,8 @@ jobs::SiteNumbers NumbersOf(const ReleaseTerms& terms, const Report& report) {
     numbers.sums = *sums;
     return numbers;
   }
-  if (const auto* gradients = std::get_if<std::vector<std::int64_t>>(&report.payload)) {
-    numbers.gradient_sum = *gradients;
+  if (const auto* noisy = std::get_if<std::vector<std::int64_t>>(&report.payload)) {
+    (terms.kind() == ReportKind::kUpdate ? numbers.gradient_sum : numbers.noisy_sums) = *noisy;
     return numbers;
   }
   const std::span<const float> values(std::get<std::vector<float>>(report.payload));

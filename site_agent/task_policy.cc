@@ -14,6 +14,7 @@
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_metrics.h"
+#include "jobs/private_preparation.h"
 #include "models/model.h"
 #include "training/batch_schedule.h"
 #include "training/newton_sums.h"
@@ -200,7 +201,8 @@ std::uint64_t NumValues(ReportKind kind, const PlannedJob& planned) {
   const std::uint64_t num_parameters = planned.plan.layout().num_parameters();
   switch (kind) {
     case ReportKind::kPreparation:
-      return data::PreparationSize(spec.data());
+      return jobs::HasPrivatePreparation(spec) ? jobs::PreparationSumOf(spec).num_values
+                                               : data::PreparationSize(spec.data());
     case ReportKind::kUpdate:
       return spec.training().has_scaffold() ? 2 * num_parameters : num_parameters;
     case ReportKind::kNewtonSums:
@@ -253,7 +255,8 @@ Decision Decide(const PlannedJob& job, const TaskFacts& task, const v1::PolicyCo
   terms.min_rows_per_metric_ = MinExamples(rule);
   terms.is_masked_ = jobs::IsMasked(job.job.spec);
   terms.is_private_ = jobs::IsPrivate(job.job.spec);
-  terms.has_gradient_sum_ = terms.is_private_ && job.job.spec.privacy().has_distributed();
+  terms.has_noisy_sum_ = terms.is_private_ && (task.kind == ReportKind::kPreparation ||
+                                               job.job.spec.privacy().has_distributed());
   if (task.kind == ReportKind::kUpdate && jobs::HasMetricsIn(job.job.spec, task.round)) {
     terms.num_metric_sums_ = jobs::NumMetricSums(job.job.spec);
   }

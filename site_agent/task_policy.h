@@ -66,10 +66,11 @@ class ReleaseTerms {
   // What the sums of a preparation are held against.
   [[nodiscard]] const v1::DataSpec& data() const { return data_; }
   [[nodiscard]] const DatasetFacts& dataset() const { return dataset_; }
-  // The report is noisy: a sum of gradients on a grid, or an update made of such sums. Its number
-  // of rows stays here.
+  // The report is noisy: a sum on a grid, or an update made of such sums. Its number of rows stays
+  // here.
   [[nodiscard]] bool is_private() const { return is_private_; }
-  [[nodiscard]] bool has_gradient_sum() const { return has_gradient_sum_; }
+  // The payload is whole numbers on a grid: a sum of gradients, or a preparation.
+  [[nodiscard]] bool has_noisy_sum() const { return has_noisy_sum_; }
   // Numbers in the noisy sum of metrics beside it; 0 in rounds that have none.
   [[nodiscard]] std::uint64_t num_metric_sums() const { return num_metric_sums_; }
   // What leaves is a masked vector and nothing in the clear.
@@ -94,7 +95,7 @@ class ReleaseTerms {
   std::uint64_t min_rows_per_metric_ = 0;
   bool is_masked_ = false;
   bool is_private_ = false;
-  bool has_gradient_sum_ = false;
+  bool has_noisy_sum_ = false;
   std::uint64_t num_metric_sums_ = 0;
 };
 

@@ -146,7 +146,8 @@ WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
     Admitted admitted = std::get<Admitted>(std::move(admission));
     switch (admitted.terms.kind()) {
       case ReportKind::kPreparation:
-        return SumColumns(std::move(admitted));
+        return admitted.terms.is_private() ? SumColumnsPrivately(std::move(admitted))
+                                           : SumColumns(std::move(admitted));
       case ReportKind::kNewtonSums:
         return SumNewton(std::move(admitted), cancellation);
       case ReportKind::kUpdate:

@@ -106,7 +106,12 @@ class Work {
   // In work_training.cc.
   [[nodiscard]] WorkOutcome Train(Admitted admitted, Cancellation& cancellation,
                                   const WorkObserver& observer);
-  // In work_private.cc: DP-SGD.
+  // In work_private.cc.
+  // Pays for the round, whatever becomes of it; refused, nothing may be computed from rows.
+  [[nodiscard]] std::variant<std::shared_ptr<const PrivacyCharge>, Refusal> Charge(
+      const Admitted& admitted);
+  [[nodiscard]] WorkOutcome SumColumnsPrivately(Admitted admitted);
+  // DP-SGD.
   [[nodiscard]] WorkOutcome TrainPrivately(Admitted admitted, Cancellation& cancellation,
                                            const WorkObserver& observer);
   [[nodiscard]] std::optional<Refusal> Reserve(const v1::Task& task, const KnownJob& known,

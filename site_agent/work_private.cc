@@ -1,13 +1,17 @@
-// Training with differential privacy: what one task of a private job computes and reports.
+// What one task of a private job computes and reports, and what it costs.
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "core/crypto/digest.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_preparation.h"
 #include "site_agent/noisy_metrics.h"
 #include "site_agent/noisy_sums.h"
+#include "site_agent/patient_vectors.h"
 #include "site_agent/work.h"
 
 namespace chorale::site_agent {
@@ -16,10 +20,13 @@ namespace {
 // What a round computes, for the ledger: the same task about another round or model is another
 // step.
 crypto::Digest ContentOf(const jobs::VerifiedJob& job, const CheckedTask& task) {
+  const bool is_preparation = task.facts.kind == ReportKind::kPreparation;
   crypto::Sha256Hasher hasher;
   hasher.Update(jobs::DigestOf(
-      {.job = job.spec_digest, .kind = jobs::MaskedKind::kUpdate, .round = task.round}));
-  hasher.Update(task.model->digest);
+      {.job = job.spec_digest,
+       .kind = is_preparation ? jobs::MaskedKind::kPreparation : jobs::MaskedKind::kUpdate,
+       .round = task.round}));
+  if (task.model.has_value()) hasher.Update(task.model->digest);
   return std::move(hasher).Finish();
 }
 
@@ -42,6 +49,41 @@ class Units {
 
 }  // namespace
 
+std::variant<std::shared_ptr<const PrivacyCharge>, Refusal> Work::Charge(const Admitted& admitted) {
+  StatusOr<std::shared_ptr<const PrivacyCharge>> charge =
+      parts_.accounts->Charge({admitted.job, JobId(admitted.message.job_id()), admitted.config},
+                              {.task = admitted.terms.task_id(),
+                               .number = admitted.task.round,
+                               .content = ContentOf(admitted.job, admitted.task)});
+  if (charge.ok()) return *std::move(charge);
+  Refusal refusal = Refuse(CodeOfAccounts(charge.status()), admitted.message, charge.status());
+  refusal.subject = admitted.config.id();
+  return refusal;
+}
+
+WorkOutcome Work::SumColumnsPrivately(Admitted admitted) {
+  const v1::JobSpec& spec = admitted.job.spec;
+  auto charge = Charge(admitted);
+  if (auto* refusal = std::get_if<Refusal>(&charge)) return *std::move(refusal);
+  StatusOr<std::vector<std::int64_t>> sums = SumPatientVectors(
+      {.sum = jobs::PreparationSumOf(spec),
+       .privacy = spec.privacy(),
+       .honest_sites = admitted.masking->honest_sites,
+       .purpose = "preparation",
+       .num_threads = static_cast<int>(parts_.config.threads())},
+      privacy::NoiseKey::Generate(JobId(admitted.message.job_id()), SiteId(parts_.site)),
+      [&](privacy::PatientSum& sum) {
+        AddColumns(admitted.dataset->dataset(), jobs::UnitOf(spec.privacy()), sum);
+        return OkStatus();
+      });
+  if (!sums.ok()) return Refuse(ReasonCode::kJobInvalid, admitted.message, sums.status());
+  return WorkDone{
+      .terms = std::move(admitted.terms),
+      .report = {.payload = *std::move(sums),
+                 .charge = std::get<std::shared_ptr<const PrivacyCharge>>(std::move(charge))},
+      .masking = std::move(admitted.masking)};
+}
+
 WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
                                  const WorkObserver& observer) {
   const v1::JobSpec& spec = admitted.job.spec;
@@ -52,18 +94,10 @@ WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
   if (cancellation.is_cancelled()) return WorkWasCancelled{};
   if (!start.ok()) return refuse(ReasonCode::kTaskInvalid, start.status());
 
-  // From here on the step is paid for, whatever becomes of it.
+  auto charge = Charge(admitted);
+  if (auto* refusal = std::get_if<Refusal>(&charge)) return *std::move(refusal);
   const JobId job_id(admitted.message.job_id());
-  StatusOr<std::shared_ptr<const PrivacyCharge>> charge = parts_.accounts->Charge(
-      {admitted.job, job_id, admitted.config}, {.task = admitted.terms.task_id(),
-                                                .number = admitted.task.round,
-                                                .content = ContentOf(admitted.job, admitted.task)});
-  if (!charge.ok()) {
-    Refusal refusal = refuse(CodeOfAccounts(charge.status()), charge.status());
-    refusal.subject = admitted.config.id();
-    return refusal;
-  }
-  const PreparedExamples& prepared = admitted.dataset->Prepare(std::nullopt);
+  const PreparedExamples& prepared = admitted.dataset->Prepare(MomentsOf(admitted.task, spec));
   const Units train(prepared.train, spec.privacy());
   const data::Examples& examples = train.examples();
   StatusOr<std::unique_ptr<NoisySums>> sums =
@@ -78,7 +112,7 @@ WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
   if (!sums.ok()) return refuse(ReasonCode::kJobInvalid, sums.status());
 
   WorkDone done{.terms = admitted.terms, .report = {}};
-  done.report.charge = *std::move(charge);
+  done.report.charge = std::get<std::shared_ptr<const PrivacyCharge>>(std::move(charge));
   Status status;
   if (admitted.terms.num_metric_sums() > 0) {
     const bool of_train = spec.privacy().metrics().split() == v1::SPLIT_TRAIN;
@@ -96,7 +130,7 @@ WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
     status = metrics.status();
     if (metrics.ok()) done.report.metric_sum = *std::move(metrics);
   }
-  if (status.ok() && admitted.terms.has_gradient_sum()) {
+  if (status.ok() && admitted.terms.has_noisy_sum()) {
     StatusOr<std::vector<std::int64_t>> sum = (*sums)->Sum(0, *start);
     status = sum.status();
     if (sum.ok()) done.report.payload = *std::move(sum);

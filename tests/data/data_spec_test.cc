@@ -274,6 +274,24 @@ TEST(DataSpecTest, AsksForARangeWhereRangesStandardise) {
   EXPECT_TRUE(Validate(spec, "data").ok());
 }
 
+TEST(DataSpecTest, AsksForARangeWhereNoiseTellsMeansAndLetsThemStandForMissingValues) {
+  v1::DataSpec spec = SoundSpec();
+  spec.set_standardization(v1::STANDARDIZATION_FEDERATED_PRIVATE);
+  EXPECT_THAT(MessageOf(Validate(spec, "data")), HasSubstr("features[0].numeric.range"));
+  for (const int feature : {0, 2}) {
+    spec.mutable_features(feature)->mutable_numeric()->mutable_range()->set_high(120);
+  }
+  EXPECT_TRUE(Validate(spec, "data").ok()) << Validate(spec, "data");
+  EXPECT_TRUE(IsFederated(spec.standardization()) && HasRanges(spec.standardization()));
+  v1::NumericFeature& age = *spec.mutable_features(0)->mutable_numeric();
+  for (const auto& [impute, is_sound] :
+       {std::pair{v1::IMPUTATION_MEAN, true}, std::pair{v1::IMPUTATION_MIDDLE, true},
+        std::pair{v1::IMPUTATION_MEDIAN, false}}) {
+    age.set_impute(impute);
+    EXPECT_EQ(Validate(spec, "data").ok(), is_sound) << impute;
+  }
+}
+
 TEST(DataSpecTest, LetsNothingButTheMiddleOfARangeStandForMissingValues) {
   v1::DataSpec spec = SoundSpec();
   v1::NumericFeature& age = *spec.mutable_features(0)->mutable_numeric();

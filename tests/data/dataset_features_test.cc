@@ -136,6 +136,33 @@ TEST(RangeTest, DoesNotChangeWhatOtherRowsBecomeWhenOneRowChanges) {
   EXPECT_THAT(std::vector<float>(with.end() - 2, with.end()), ElementsAre(1, -1));
 }
 
+TEST(RangeTest, HoldsTheMomentsOfASiteAloneWhereNoiseTellsThoseOfAll) {
+  v1::DataSpec spec = RangeSpec();
+  spec.set_standardization(v1::STANDARDIZATION_FEDERATED_PRIVATE);
+  const StatusOr<Dataset> dataset = Created(kGaps, SplitConfig(), spec);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+
+  // x is 1 and 4, cut to 2; z is 5, cut to 6, then 6 and 7.
+  const double deviation = std::sqrt(0.5);
+  const std::vector<double> expected = {-0.5 / deviation,  -1 / std::sqrt(3), 0,
+                                        -1 / std::sqrt(3), 0.5 / deviation,   2 / std::sqrt(3)};
+  const std::vector<double> inputs = dataset->PerSiteExact(v1::SPLIT_TRAIN).inputs;
+  ASSERT_EQ(inputs.size(), expected.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) EXPECT_NEAR(inputs[i], expected[i], 1e-12) << i;
+}
+
+TEST(RangeTest, AddsWhatARowSaysOfEveryNumericFeature) {
+  const StatusOr<Dataset> dataset = Created(kGaps, SplitConfig(), RangeSpec());
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  std::vector<double> values(2), squares(2), present(2);
+  for (const std::size_t row : {1u, 2u}) {  // x is missing, then 4; z is 6, then 7.
+    dataset->AddRangedValues(row, 0.5, values, squares, present);
+  }
+  EXPECT_THAT(values, ElementsAre(0.5, -0.5));
+  EXPECT_THAT(squares, ElementsAre(0.5, 0.5));
+  EXPECT_THAT(present, ElementsAre(0.5, 1));
+}
+
 TEST(ImputationTest, TellsMissingValuesInAnInputBehindTheFeature) {
   v1::DataSpec spec = Spec(v1::STANDARDIZATION_NONE, v1::IMPUTATION_MEAN);
   spec.mutable_features(0)->mutable_numeric()->set_missing_indicator(true);

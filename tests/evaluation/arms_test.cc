@@ -354,6 +354,28 @@ TEST_F(ArmsTest, APrivateModelIsJudgedAsItsOwnJobPreparesRowsBesideTheOthers) {
   EXPECT_THAT(MessageOf(AddPrivate(*arm, comparison)), HasSubstr("other test rows"));
 }
 
+TEST_F(ArmsTest, AFederationThatWasToldNoisyMomentsIsJudgedByThem) {
+  job_.mutable_data()->set_standardization(v1::STANDARDIZATION_FEDERATED_PRIVATE);
+  job_.mutable_data()->mutable_features(0)->mutable_numeric()->mutable_range()->set_high(8);
+  job_.mutable_privacy()->mutable_distributed();
+  job_.mutable_training()->set_local_steps(1);
+  const std::vector<data::Moments> noisy = {{.mean = 4, .standard_deviation = 2}};
+  const data::Dataset dataset = MakeDataset(job_.data(), "0,0,train\n2,0,test\n9,1,test\n");
+  const std::vector<Site> sites = {{.name = "north", .dataset = &dataset}};
+  ArmsRequest request{.job = job_,
+                      .sites = sites,
+                      .federated_parameters = federated_,
+                      .trainer = trainer_,
+                      .noisy_moments = noisy};
+
+  ASSERT_TRUE(JudgePrivate(request).ok()) << JudgePrivate(request).status();
+  EXPECT_THAT(trainer_.predicted[0].second, ElementsAre(-1, 2));  // 9 is beyond the range.
+
+  request.noisy_moments = {};
+  EXPECT_THAT(MessageOf(JudgePrivate(request).status()), HasSubstr("run record"));
+  EXPECT_THAT(MessageOf(CompareArms(request).status()), HasSubstr("run record"));
+}
+
 TEST_F(ArmsTest, ANewtonJobIsSolvedInEveryArmAndTrainedInNone) {
   job_.clear_training();
   job_.mutable_newton()->set_l2_penalty(1);

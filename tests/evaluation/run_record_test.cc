@@ -114,6 +114,46 @@ TEST(RunRecordTest, ReadsAJobThatHasNoRoundYet) {
   EXPECT_TRUE(run.rounds.empty() && run.sites.empty() && run.model_digest.empty());
 }
 
+TEST(RunRecordTest, ReadsWhatThePreparationOfAPrivateJobTold) {
+  v1::JobSpec spec;
+  v1::DataSpec& data = *spec.mutable_data();
+  data.set_standardization(v1::STANDARDIZATION_FEDERATED_PRIVATE);
+  for (const char* column : {"age", "pressure"}) {
+    v1::FeatureSpec& feature = *data.add_features();
+    feature.set_column(column);
+    feature.mutable_numeric()->set_impute(v1::IMPUTATION_MEAN);
+    feature.mutable_numeric()->mutable_range()->set_high(120);
+  }
+  data.mutable_features(1)->mutable_numeric()->set_impute(v1::IMPUTATION_MIDDLE);
+  spec.mutable_privacy()->mutable_distributed();
+  v1::ShowJobResponse response = MakeResponse();
+  response.set_spec(spec.SerializeAsString());
+  for (const char* column : {"age", "pressure"}) {
+    v1::ColumnStatistics& told = *response.mutable_rounds(0)->add_statistics();
+    told.set_column(column);
+    told.set_mean(54.321);
+    told.set_standard_deviation(0.1 + 0.2);
+  }
+  const auto parsed = [&response] {
+    std::string json;
+    EXPECT_TRUE(google::protobuf::util::MessageToJsonString(response, &json).ok());
+    return ParseRunRecord(json);
+  };
+
+  const StatusOr<RunRecord> run = parsed();
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_EQ(run->noisy_moments.size(), 2u);
+  EXPECT_EQ(run->noisy_moments[0].mean, 54.321);
+  EXPECT_EQ(run->noisy_moments[0].standard_deviation, 0.1 + 0.2);
+  EXPECT_EQ(run->noisy_moments[0].imputed, 54.321);
+  EXPECT_EQ(run->noisy_moments[1].imputed, 60);
+
+  response.mutable_rounds(0)->mutable_statistics(1)->set_standard_deviation(0);
+  EXPECT_THAT(MessageOf(parsed().status()), HasSubstr("standard_deviation above 0"));
+  response.mutable_rounds(0)->mutable_statistics()->RemoveLast();
+  EXPECT_THAT(MessageOf(parsed().status()), HasSubstr("lacks a numeric column"));
+}
+
 TEST(RunRecordTest, RefusesWhatIsNotThatJson) {
   for (const char* text :
        {"", "[]", "{", "null x", "{\"job\": 3}", "{\"rounds\": [{\"round\": -1}]}",

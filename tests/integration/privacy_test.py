@@ -33,6 +33,13 @@ def private_job(count=5, privacy=None, **changes):
     return job
 
 
+def prepared_job(**changes):
+    """As private_job, standardised by means and deviations that are told with noise."""
+    job = private_job(**changes)
+    job["data"]["standardization"] = "federated_private"
+    return job
+
+
 METRICS = {"kinds": ["loss", "accuracy", "auroc"], "split": "train"}
 
 
@@ -83,6 +90,28 @@ class BudgetTest(unittest.TestCase):
             budget = self.budget(name)
             self.assertEqual(budget["jobs"][0]["steps_started"], 5 + 1, budget)
             self.assertEqual(budget["jobs"][0]["steps_reserved"], 6 + 2, budget)  # One spare round.
+            self.assertLessEqual(budget["epsilon_spent"], 1)
+
+    def test_a_noisy_preparation_is_charged_beside_the_steps(self):
+        job_id, shown = self.federation.train(prepared_job(privacy={"preparation": {"epsilon_share": 0.5}}))
+
+        self.assertEqual([record["phase"] for record in shown["rounds"]], ["preparation"] + ["training"] * 5)
+        for record in shown["rounds"]:
+            self.assertEqual((record["published"], record["num_examples"]), (True, "0"))
+        manifest = json.loads((self.federation.pull(job_id) / "manifest.json").read_text())
+        spent = manifest["privacy"]
+        self.assertEqual((spent["steps"], spent["preparation"]["sums"]), (5, 1))
+        self.assertLessEqual(spent["epsilon"], 1)
+        self.assertIn("5 steps and 1 preparation", spent["holds_for"])
+        self.assertEqual(spent["sampling"], "poisson (none for preparations)")
+        for moments, column in zip(manifest["standardization"], RANGES):
+            low, high = RANGES[column]
+            self.assertTrue(low <= moments["mean"] <= high, moments)
+            self.assertTrue(0 < moments["standard_deviation"] <= (high - low) / 2, moments)
+        for name in NAMES:
+            budget = self.budget(name)
+            self.assertEqual(budget["jobs"][0]["steps_started"], 5 + 1, budget)
+            self.assertEqual(budget["jobs"][0]["steps_reserved"], 6 + 2, budget)  # Of either, one is spare.
             self.assertLessEqual(budget["epsilon_spent"], 1)
 
     def test_a_job_beyond_the_budget_is_refused_before_anything_is_computed(self):
@@ -257,6 +286,32 @@ class PlacesOfNoiseTest(unittest.TestCase):
             for metric in shown["rounds"][-1]["metrics"]:
                 self.assertAlmostEqual(metric["value"], expected[metric["kind"]], delta=0.02, msg=metric)
                 self.assertAlmostEqual(int(metric["num_examples"]), len(targets), delta=5)
+
+    def test_a_preparation_tells_means_and_deviations_of_all_patients_and_noise(self):
+        # So large an epsilon leaves so little noise that the moments themselves show.
+        values = {column: [] for column in RANGES}
+        for path in self.federation.csv_files:
+            with open(path, newline="") as file:
+                for row in csv.DictReader(file):
+                    if row["split"] == "train":
+                        for column, of_column in values.items():
+                            of_column.append(numpy.clip(float(row[column]), *RANGES[column]))
+        for placement in ("distributed", "local"):
+            job = prepared_job(count=1, privacy={"target_epsilon": 900})
+            del job["privacy"]["distributed"]
+            job["privacy"][placement] = {}
+            job_id, _ = self.federation.train(job)
+
+            manifest = json.loads((self.federation.pull(job_id) / "manifest.json").read_text())
+            self.assertEqual(len(manifest["standardization"]), len(RANGES))
+            for moments, (column, of_column) in zip(manifest["standardization"], values.items()):
+                half = (RANGES[column][1] - RANGES[column][0]) / 2
+                self.assertAlmostEqual(moments["mean"], numpy.mean(of_column), delta=0.02 * half, msg=column)
+                self.assertAlmostEqual(moments["standard_deviation"], numpy.std(of_column), delta=0.02 * half,
+                                       msg=column)
+            # `chorale job show` has them too.
+            text = federation.run("job", "show", job_id, "--as", self.federation.researcher)
+            self.assertIn("columns over all sites", text)
 
     def scores(self, parameters):
         scores, targets = [], []

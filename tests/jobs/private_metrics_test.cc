@@ -129,9 +129,9 @@ TEST(PrivateMetricsTest, NoiseIsFoundForTheWholeJobMetricsIncluded) {
     v1::JobSpec spec = JobWithMetrics();
     v1::PrivateMetrics& metrics = *spec.mutable_privacy()->mutable_metrics();
     metrics.set_epsilon_share(share);
-    EXPECT_FALSE(HasNoise(spec.privacy()));
+    EXPECT_FALSE(HasNoise(spec));
     ASSERT_TRUE(CalibrateNoise(spec).ok());
-    EXPECT_TRUE(HasNoise(spec.privacy()));
+    EXPECT_TRUE(HasNoise(spec));
     EXPECT_TRUE(Validate(spec).ok()) << Validate(spec);
 
     const double total = StatementOf(spec, MostRounds(spec))->guarantee.epsilon;

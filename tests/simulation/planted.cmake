@@ -81,7 +81,7 @@ set(right [[
     CHORALE_RETURN_IF_ERROR(ledger_.Start({.reservation = reservation,
                                            .step_key = key,
                                            .content = round.content,
-                                           .steps = std::move(steps)}));
+                                           .steps = StepsOf(spec, run)}));
     commit = [this, key] { return ledger_.Commit(key); };]])
 set(wrong [[
     commit = [this, key, reservation, content = round.content, steps]() -> Status {

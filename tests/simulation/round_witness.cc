@@ -5,6 +5,8 @@
 #include <cstring>
 #include <span>
 
+#include "data/data_spec.h"
+#include "jobs/job_spec.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "secagg/parameters.h"
@@ -96,10 +98,13 @@ Status RoundWitness::AddReport(const v1::SiteReported& reported) {
 
 Status RoundWitness::AddResult(const v1::RoundAggregated& result,
                                const std::map<crypto::Digest, Bytes>& blobs) {
-  if (!result.has_model() || reports_.empty()) return Wrong("a result without reports");
+  if (reports_.empty()) return Wrong("a result without reports");
   const auto& [attempt, reports] = *reports_.rbegin();
   PublishedRound round{.round = attempt.first, .contributors = {}, .model = {}};
-  const std::uint32_t expected = published_.empty() ? 1 : published_.back().round + 1;
+  const bool prepares = jobs::NeedsPreparation(spec_) && !is_prepared_;
+  const std::uint32_t expected = prepares             ? 0
+                                 : published_.empty() ? 1
+                                                      : published_.back().round + 1;
   if (round.round != expected) {
     return Wrong("a round is published out of turn: " + std::to_string(round.round) +
                  " where it is the turn of " + std::to_string(expected));
@@ -114,6 +119,8 @@ Status RoundWitness::AddResult(const v1::RoundAggregated& result,
   if (round.contributors.size() < quorum) {
     return Wrong("published below the quorum of " + std::to_string(quorum) + ": " + Named(round));
   }
+  if (prepares) return AddPreparation(result);
+  if (!result.has_model()) return Wrong("a round without a model");
   CHORALE_ASSIGN_OR_RETURN(round.model, crypto::DigestFromBytes(AsBytes(result.model().digest())));
   CHORALE_ASSIGN_OR_RETURN(const ParameterVector start, Read(blobs, model_));
   CHORALE_ASSIGN_OR_RETURN(const ParameterVector model, Read(blobs, round.model));
@@ -124,6 +131,20 @@ Status RoundWitness::AddResult(const v1::RoundAggregated& result,
   }
   model_ = round.model;
   published_.push_back(std::move(round));
+  return OkStatus();
+}
+
+Status RoundWitness::AddPreparation(const v1::RoundAggregated& result) {
+  const auto& moments = result.moments().moments();
+  if (static_cast<std::size_t>(moments.size()) != data::NumNumericFeatures(spec_.data())) {
+    return Wrong("a preparation that does not tell of every numeric feature");
+  }
+  for (const v1::FeatureMoments& feature : moments) {
+    if (!(std::isfinite(feature.mean()) && feature.standard_deviation() > 0)) {
+      return Wrong("a preparation with a number that none can be");
+    }
+  }
+  is_prepared_ = true;
   return OkStatus();
 }
 

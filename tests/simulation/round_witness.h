@@ -50,6 +50,7 @@ class RoundWitness {
   [[nodiscard]] Status AddReport(const v1::SiteReported& reported);
   [[nodiscard]] Status AddResult(const v1::RoundAggregated& result,
                                  const std::map<crypto::Digest, Bytes>& blobs);
+  [[nodiscard]] Status AddPreparation(const v1::RoundAggregated& result);
   [[nodiscard]] Status CheckPlainModel(const PublishedRound& round, const ParameterVector& start,
                                        const ParameterVector& model) const;
   [[nodiscard]] Status CheckMaskedModel(const PublishedRound& round,
@@ -66,6 +67,7 @@ class RoundWitness {
   std::map<Attempt, std::set<std::string>> survivors_;               // Whose masked report counts.
   std::set<std::string> answered_;  // Each step of each attempt, by site.
   crypto::Digest model_{};          // The present one.
+  bool is_prepared_ = false;
   std::vector<PublishedRound> published_;
 };
 

@@ -24,6 +24,7 @@ constexpr double kShareOfMasked = 0.15;
 constexpr std::uint32_t kAttemptsOfPrivateJob = 100;
 // Enough for all those attempts.
 constexpr double kNoiseMultiplier = 60;
+constexpr double kPreparationNoise = 200;  // Without sampling each costs more.
 
 class Draw {
  public:
@@ -100,6 +101,14 @@ void MakePrivate(v1::JobSpec& spec) {
   privacy.mutable_distributed();
 }
 
+// A noisy sum before the first round.
+void AddPreparation(v1::JobSpec& spec) {
+  spec.mutable_data()->set_standardization(v1::STANDARDIZATION_FEDERATED_PRIVATE);
+  v1::PrivatePreparation& preparation = *spec.mutable_privacy()->mutable_preparation();
+  preparation.set_noise_multiplier(kPreparationNoise);
+  preparation.set_spares(kAttemptsOfPrivateJob);
+}
+
 v1::JobSpec SomeJob(Draw& draw, Protection protection, std::size_t num_sites, int number) {
   v1::JobSpec spec = site_agent::MakeJobSpec();
   spec.set_name("job-" + std::to_string(number));
@@ -119,6 +128,7 @@ v1::JobSpec SomeJob(Draw& draw, Protection protection, std::size_t num_sites, in
   }
   if (is_masked) spec.clear_secure_aggregation();
   if (protection == Protection::kPrivate) MakePrivate(spec);
+  if (protection == Protection::kPrivate && draw.Chance(0.3)) AddPreparation(spec);
   return spec;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/crypto/secret_bytes.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_preparation.h"
 #include "site_agent/release_guard.h"
 #include "tests/site_agent/fixtures.h"
 #include "tests/support/temporary_directory.h"
@@ -27,6 +28,12 @@ void AddMetrics(v1::JobSpec& spec) {
   v1::PrivateMetrics& metrics = *spec.mutable_privacy()->mutable_metrics();
   metrics.add_kinds(v1::METRIC_KIND_LOSS);
   metrics.set_split(v1::SPLIT_TEST);
+  spec.mutable_privacy()->clear_noise_multiplier();
+  EXPECT_TRUE(jobs::CalibrateNoise(spec).ok());
+}
+
+void AddPreparation(v1::JobSpec& spec) {
+  spec.mutable_data()->set_standardization(v1::STANDARDIZATION_FEDERATED_PRIVATE);
   spec.mutable_privacy()->clear_noise_multiplier();
   EXPECT_TRUE(jobs::CalibrateNoise(spec).ok());
 }
@@ -195,6 +202,32 @@ TEST_F(AccountsOfMetricsTest, MetricsCountAgainstTheBudget) {
   EXPECT_EQ(ledger_->Head().seq, 0u);
 }
 
+class AccountsOfPreparationTest : public PrivacyAccountsTest {
+ protected:
+  AccountsOfPreparationTest() { AddPreparation(job_.spec); }
+};
+
+TEST_F(AccountsOfPreparationTest, APreparationIsChargedBesideTheSteps) {
+  ASSERT_TRUE(accounts_->Reserve(Job()).ok());
+  EXPECT_EQ(Spending().steps_reserved, 4u + 2u);  // Of either, one is spare.
+  const auto preparation = Charge("job-1/0/1/north", 1, 0);
+  ASSERT_TRUE(preparation.ok()) << preparation.status();
+  EXPECT_TRUE((*preparation)->covers_preparation());
+  EXPECT_FALSE((*preparation)->covers_training());
+  const auto round = Charge("job-1/1/1/north", 1, 1);
+  ASSERT_TRUE(round.ok()) << round.status();
+  EXPECT_FALSE((*round)->covers_preparation());
+  EXPECT_TRUE((*round)->covers_training());
+  EXPECT_EQ(Spending().steps_started, 2u);
+}
+
+TEST_F(AccountsOfPreparationTest, ACoordinatorThatRepeatsThePreparationRunsOutOfIt) {
+  EXPECT_TRUE(Charge("job-1/0/1/north", 1, 0).ok());
+  EXPECT_TRUE(Charge("job-1/0/2/north", 1, 0).ok());
+  EXPECT_EQ(CodeOfAccounts(Charge("job-1/0/3/north", 1, 0).status()), ReasonCode::kBudgetExceeded);
+  EXPECT_TRUE(Charge("job-1/1/1/north", 1, 1).ok());  // Steps are left.
+}
+
 // ---------------------------------------------------------------------------- the door
 
 TEST_F(PrivacyAccountsTest, ALedgerBehindItsReceiptIsChargedNothingUntilTheLossIsAccepted) {
@@ -296,6 +329,56 @@ TEST_F(PrivateReleaseTest, NothingExactLeavesBesideIt) {
   EXPECT_EQ(guard_.Release(terms_, report_).code(), StatusCode::kPermissionDenied);
   EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
   EXPECT_EQ(Release(), StatusCode::kOk);
+}
+
+class ReleaseOfPreparationTest : public PrivateReleaseTest {
+ protected:
+  ReleaseOfPreparationTest() {
+    AddPreparation(job_.spec);
+    job_.spec_digest[0] ^= 1;  // Another job.
+    layout_ = *jobs::MaskedLayout::Create(job_.spec, jobs::MaskedKind::kPreparation, 3, 4);
+    terms_ = MakeTerms(job_.spec, ReportKind::kPreparation,
+                       {.num_training_rows = 40, .num_test_rows = 20}, kTask.value(), 0);
+    dataset_.clear_privacy();  // Counts nothing, but tells what it covers.
+    report_.charge = *Charge(kTask.value(), 1, 0);
+    report_.payload =
+        std::vector<std::int64_t>(jobs::PreparationSumOf(job_.spec).num_values, -12345);
+  }
+};
+
+TEST_F(ReleaseOfPreparationTest, WhatWasChargedLeavesMasked) {
+  ASSERT_EQ(Release(), StatusCode::kOk);
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+  EXPECT_EQ(outlet_.reports.at(0).header.num_examples(), 0u);
+  EXPECT_EQ(outlet_.reports.at(0).payload.size(), layout_.vector().size_bytes());
+}
+
+TEST_F(ReleaseOfPreparationTest, NoChargeForARoundCoversIt) {
+  report_.charge = *Charge(kTask.value(), 1, 1);
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.charge = nullptr;
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+}
+
+TEST_F(ReleaseOfPreparationTest, NothingExactLeaves) {
+  report_.num_examples = 40;
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.num_examples = 0;
+  const auto noisy = report_.payload;
+  report_.payload = std::vector<double>(terms_.num_values(), 1.0);
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.payload = std::vector<std::int64_t>{1};
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.payload = noisy;
+  EXPECT_EQ(guard_.Release(terms_, report_).code(), StatusCode::kPermissionDenied);
+}
+
+// Nor does what a preparation was charged for cover a step.
+TEST_F(PrivateReleaseTest, AChargeForAPreparationCoversNoRound) {
+  AddPreparation(job_.spec);
+  dataset_.clear_privacy();
+  report_.charge = *Charge(kTask.value(), 1, 0);
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
 }
 
 class ReleaseOfMetricsTest : public PrivateReleaseTest {

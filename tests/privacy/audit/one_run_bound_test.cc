@@ -36,6 +36,15 @@ TEST(OneRunBoundTest, DeltaAndFewerGuessesWeakenTheBound) {
   EXPECT_EQ(RefutedEpsilon({1000, 500, 250}, 0, 0.05), 0);
 }
 
+// Scores of 10,000 canaries in and as many out at evenly spaced quantiles of normal distributions
+// that are 1, 2 and 4 deviations apart, as jax_privacy publishes bounds for: right guesses and
+// guesses at the best threshold, and 0.05 shared by the thresholds that are on the hull of errors.
+TEST(OneRunBoundTest, AgreesWithPublishedBounds) {
+  EXPECT_NEAR(RefutedEpsilon({20000, 3376, 2807}, 1e-6, 0.05 / 386), 1.13346, 1e-5);
+  EXPECT_NEAR(RefutedEpsilon({20000, 4666, 4499}, 1e-6, 0.05 / 374), 2.311945, 1e-5);
+  EXPECT_NEAR(RefutedEpsilon({20000, 8233, 8223}, 1e-6, 0.05 / 140), 4.395568, 1e-5);
+}
+
 // Randomized response with a known epsilon: the bound stays below it and comes near.
 TEST(OneRunBoundTest, TheBoundStaysBelowAnEpsilonThatIsKnown) {
   constexpr double kEpsilon = 2;
