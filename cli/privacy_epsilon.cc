@@ -17,6 +17,7 @@ struct Options {
 
 Status Run(const Options& options, const Terminal& terminal) {
   const PrivacyOptions& schedule = options.schedule;
+  CHORALE_RETURN_IF_ERROR(CheckSchedule(schedule));
   CHORALE_ASSIGN_OR_RETURN(
       const privacy::Guarantee guarantee,
       privacy::EpsilonFor(EventOf(schedule), schedule.delta, AccountingOf(schedule)));
@@ -38,6 +39,7 @@ void AddPrivacyEpsilon(CLI::App& group, Command& command) {
   AddStepsOption(*verb, options->schedule, true);
   AddAccountingOptions(*verb, options->schedule);
   AddSamplingOptions(*verb, options->schedule);
+  AddScheduleOptions(*verb, options->schedule);
   AddFormatOption(*verb, options->format);
   verb->callback([options, &command] {
     command.Choose([options, &command] { return Run(*options, command.terminal()); });

@@ -18,6 +18,7 @@ struct Options {
 
 Status Run(const Options& options, const Terminal& terminal) {
   PrivacyOptions schedule = options.schedule;
+  CHORALE_RETURN_IF_ERROR(CheckSchedule(schedule));
   const auto event_with = [&](double noise) {
     schedule.noise_multiplier = noise;
     return EventOf(schedule);
@@ -50,6 +51,7 @@ void AddPrivacyNoise(CLI::App& group, Command& command) {
   AddStepsOption(*verb, options->schedule, true);
   AddAccountingOptions(*verb, options->schedule);
   AddSamplingOptions(*verb, options->schedule);
+  AddScheduleOptions(*verb, options->schedule);
   AddFormatOption(*verb, options->format);
   verb->callback([options, &command] {
     command.Choose([options, &command] { return Run(*options, command.terminal()); });

@@ -6,6 +6,7 @@
 #include <ostream>
 #include <sstream>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "privacy/statement.h"
@@ -75,13 +76,41 @@ void AddChoice(CLI::App& verb, const std::string& option, Value& value,
   verb.add_option_function<std::string>(option, take, what)->type_name("NAME");
 }
 
+using privacy::RepeatAndSelect;
+
+std::string_view NameOf(RepeatAndSelect::Repetitions repetitions) {
+  switch (repetitions) {
+    case RepeatAndSelect::Repetitions::kLogarithmic:
+      return "log";
+    case RepeatAndSelect::Repetitions::kPoisson:
+      return "poisson";
+    case RepeatAndSelect::Repetitions::kGeometric:
+      break;
+  }
+  return "geometric";
+}
+
+std::string HoldsFor(const PrivacyOptions& options) {
+  std::ostringstream text;
+  if (options.repetitions.has_value()) {
+    text << "the best of a random number of runs (" << NameOf(*options.repetitions) << ", "
+         << options.mean_runs << " on average), each of ";
+  }
+  text << options.steps << " steps";
+  if (options.max_batch > 0) {
+    text << " in batches of at most " << options.max_batch << " out of " << options.dataset_size;
+  }
+  text << " over one site's dataset";
+  return text.str();
+}
+
 privacy::Statement StatementOf(const PrivacyOptions& options, const privacy::Guarantee& guarantee) {
   return {.guarantee = guarantee,
           .unit = options.unit,
           .relation = options.relation,
           .sampling = std::string(privacy::NameOf(options.sampling)),
           .accountant = options.accountant,
-          .holds_for = std::to_string(options.steps) + " steps over one site's dataset"};
+          .holds_for = HoldsFor(options)};
 }
 
 }  // namespace
@@ -151,6 +180,47 @@ void AddAccountingOptions(CLI::App& verb, PrivacyOptions& options) {
                   "1024, never worse)");
 }
 
+void AddScheduleOptions(CLI::App& verb, PrivacyOptions& options) {
+  constexpr std::int64_t kMost = 1'000'000'000;
+  verb.add_option("--max-batch", options.max_batch,
+                  "Poisson batches are cut at so many; needs --dataset-size")
+      ->check(WholeWithin(1, kMost));
+  verb.add_option("--dataset-size", options.dataset_size,
+                  "Patients (or --unit) in the dataset, a public number; needs --max-batch")
+      ->check(WholeWithin(1, kMost));
+  const auto take = [&options](const std::string& text) {
+    for (const auto repetitions :
+         {RepeatAndSelect::Repetitions::kLogarithmic, RepeatAndSelect::Repetitions::kGeometric,
+          RepeatAndSelect::Repetitions::kPoisson}) {
+      if (NameOf(repetitions) != text) continue;
+      options.repetitions = repetitions;
+      return;
+    }
+    throw CLI::ValidationError("--repetitions", "must be log, geometric or poisson, got " + text);
+  };
+  verb.add_option_function<std::string>(
+          "--repetitions", take,
+          "The best of a random number of runs is told, drawn from this distribution: log, "
+          "geometric or poisson; needs --mean-runs and --accountant rdp")
+      ->type_name("NAME");
+  verb.add_option("--mean-runs", options.mean_runs, "Runs on average; needs --repetitions")
+      ->check(Within({1, true}, {1e6, true}));
+}
+
+Status CheckSchedule(const PrivacyOptions& options) {
+  if ((options.max_batch > 0) != (options.dataset_size > 0)) {
+    return InvalidArgument("--max-batch and --dataset-size must be given together");
+  }
+  if (options.max_batch > 0 && options.sampling != privacy::Sampling::kPoisson) {
+    return InvalidArgument(
+        "--max-batch must go with --sampling poisson: other batches have a size");
+  }
+  if (options.repetitions.has_value() != (options.mean_runs > 0)) {
+    return InvalidArgument("--repetitions and --mean-runs must be given together");
+  }
+  return OkStatus();
+}
+
 void AddTargetOption(CLI::App& verb, double& target_epsilon) {
   verb.add_option("--target-epsilon", target_epsilon, "The epsilon not to exceed")
       ->required()
@@ -164,8 +234,22 @@ void AddOrderOption(CLI::App& verb, double& order) {
 }
 
 privacy::Event EventOf(const PrivacyOptions& options) {
-  return privacy::NoisySteps(options.sampling, options.sample_rate, options.noise_multiplier,
-                             static_cast<std::uint64_t>(options.steps));
+  const auto steps = static_cast<std::uint64_t>(options.steps);
+  privacy::Event run =
+      privacy::NoisySteps(options.sampling, options.sample_rate, options.noise_multiplier, steps);
+  if (options.max_batch > 0) {
+    run = {.kind =
+               privacy::TruncatedPoissonGaussian{
+                   .num_units = static_cast<std::uint64_t>(options.dataset_size),
+                   .sample_rate = options.sample_rate,
+                   .max_batch = static_cast<std::uint64_t>(options.max_batch),
+                   .noise_multiplier = options.noise_multiplier},
+           .count = steps};
+  }
+  if (!options.repetitions.has_value()) return run;
+  return {.kind = RepeatAndSelect{.run = {std::move(run)},
+                                  .repetitions = *options.repetitions,
+                                  .mean = options.mean_runs}};
 }
 
 privacy::AccountingOptions AccountingOf(const PrivacyOptions& options) {
@@ -201,6 +285,14 @@ std::string ToJson(const PrivacyOptions& options, const privacy::Guarantee& guar
   json["sample_rate"] = options.sample_rate;
   json["steps"] = options.steps;
   json["interval"] = number_or_null(guarantee.interval);
+  if (options.max_batch > 0) {
+    json["max_batch"] = options.max_batch;
+    json["dataset_size"] = options.dataset_size;
+  }
+  if (options.repetitions.has_value()) {
+    json["repetitions"] = NameOf(*options.repetitions);
+    json["mean_runs"] = options.mean_runs;
+  }
   return json.dump();
 }
 

@@ -28,6 +28,12 @@ struct PrivacyOptions {
   privacy::PrivacyUnit unit = privacy::PrivacyUnit::kPatient;
   std::optional<double> interval;
   bool use_extended_orders = false;
+  // Poisson batches are cut at so many, of a dataset of so many; 0: neither is given.
+  std::int64_t max_batch = 0;
+  std::int64_t dataset_size = 0;
+  // The best of a random number of such runs, which is so large on average; else there is one run.
+  std::optional<privacy::RepeatAndSelect::Repetitions> repetitions;
+  double mean_runs = 0;
 };
 
 void AddNoiseOption(CLI::App& verb, PrivacyOptions& options);
@@ -38,10 +44,14 @@ void AddStepsOption(CLI::App& verb, PrivacyOptions& options, bool is_required);
 void AddSamplingOptions(CLI::App& verb, PrivacyOptions& options);
 // --delta (also --target-delta), --accountant, --unit, --interval, --orders.
 void AddAccountingOptions(CLI::App& verb, PrivacyOptions& options);
+// --max-batch and --dataset-size; --repetitions and --mean-runs.
+void AddScheduleOptions(CLI::App& verb, PrivacyOptions& options);
 void AddTargetOption(CLI::App& verb, double& target_epsilon);
 // --order of the rdp verb.
 void AddOrderOption(CLI::App& verb, double& order);
 
+// INVALID_ARGUMENT: options that go together are not given together.
+[[nodiscard]] Status CheckSchedule(const PrivacyOptions& options);
 // The schedule that the options describe, with other noise or another number of steps.
 [[nodiscard]] privacy::Event EventOf(const PrivacyOptions& options);
 [[nodiscard]] privacy::AccountingOptions AccountingOf(const PrivacyOptions& options);

@@ -18,6 +18,7 @@ struct Options {
 
 Status Run(const Options& options, const Terminal& terminal) {
   PrivacyOptions schedule = options.schedule;
+  CHORALE_RETURN_IF_ERROR(CheckSchedule(schedule));
   const auto event_with = [&](std::uint64_t steps) {
     schedule.steps = static_cast<std::int64_t>(steps);
     return EventOf(schedule);
@@ -47,6 +48,7 @@ void AddPrivacySteps(CLI::App& group, Command& command) {
   AddSampleRateOption(*verb, options->schedule);
   AddAccountingOptions(*verb, options->schedule);
   AddSamplingOptions(*verb, options->schedule);
+  AddScheduleOptions(*verb, options->schedule);
   AddFormatOption(*verb, options->format);
   verb->callback([options, &command] {
     command.Choose([options, &command] { return Run(*options, command.terminal()); });

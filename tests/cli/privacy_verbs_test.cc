@@ -79,6 +79,45 @@ TEST_F(PrivacyVerbsTest, KnowsEverySamplingAndRelation) {
   EXPECT_NEAR(Json(Epsilon({"--sampling", "fixed"}, "2"))["epsilon"], 1.82824365, 1e-7);
 }
 
+TEST_F(PrivacyVerbsTest, CountsBatchesThatAreCut) {
+  const auto cut = [](const std::string& most) {
+    return Epsilon({"--max-batch", most, "--dataset-size", "10000"});
+  };
+  EXPECT_NEAR(Json(cut("100"))["epsilon"], 10.773, 1e-3);
+  EXPECT_NEAR(Json(cut("130"))["epsilon"], 3.684, 1e-3);
+  EXPECT_NEAR(Json(cut("140"))["epsilon"], 1.97120041, 1e-5);
+  const nlohmann::json wide = Json(cut("200"));
+  EXPECT_NEAR(wide["epsilon"], 1.82824365, 1e-5);
+  EXPECT_EQ(wide["max_batch"], 200);
+  EXPECT_EQ(wide["holds_for"],
+            "1000 steps in batches of at most 200 out of 10000 over one site's dataset");
+  EXPECT_THAT(Error(Epsilon({"--max-batch", "100"}), ExitCode::kInvalid),
+              HasSubstr("--max-batch and --dataset-size"));
+  EXPECT_THAT(
+      Error(Epsilon({"--max-batch", "100", "--dataset-size", "10000", "--sampling", "fixed"}),
+            ExitCode::kInvalid),
+      HasSubstr("--sampling poisson"));
+}
+
+TEST_F(PrivacyVerbsTest, CountsTheChoiceOfTheBestRun) {
+  const auto best_of = [](const std::string& repetitions, const std::string& mean) {
+    return Epsilon({"--accountant", "rdp", "--repetitions", repetitions, "--mean-runs", mean});
+  };
+  // Published figures, which drop signs at fractional orders, are up to 1e-4 larger.
+  EXPECT_NEAR(Json(best_of("log", "10"))["epsilon"], 3.522633, 1e-4);
+  EXPECT_NEAR(Json(best_of("geometric", "10"))["epsilon"], 4.103271, 1e-4);
+  EXPECT_NEAR(Json(best_of("poisson", "10"))["epsilon"], 4.329498, 1e-4);
+  EXPECT_NEAR(Json(best_of("geometric", "50"))["epsilon"], 4.941831, 1e-4);
+  EXPECT_EQ(Json(best_of("log", "10"))["holds_for"],
+            "the best of a random number of runs (log, 10 on average), each of 1000 steps over one "
+            "site's dataset");
+  EXPECT_THAT(Error(best_of("uniform", "10")), HasSubstr("must be log, geometric or poisson"));
+  EXPECT_THAT(Error(Epsilon({"--repetitions", "log"}), ExitCode::kInvalid),
+              HasSubstr("--repetitions and --mean-runs"));
+  EXPECT_THAT(Error(Epsilon({"--repetitions", "log", "--mean-runs", "10"}), ExitCode::kInvalid),
+              HasSubstr("use rdp"));
+}
+
 TEST_F(PrivacyVerbsTest, TakesAnotherGridAndMoreOrders) {
   const double usual = Json(Epsilon({}))["epsilon"];
   const double finer = Json(Epsilon({"--interval", "1e-5"}))["epsilon"];
