@@ -16,7 +16,10 @@ constexpr std::size_t kKeyBytes = 32;
 // A message put together from fields of fixed size.
 class Message {
  public:
-  explicit Message(std::string_view label) { Add(AsBytes(label)); }
+  explicit Message(std::string_view label) {
+    bytes_.reserve(kMostBytes);
+    Add(AsBytes(label));
+  }
   Message& Add(ByteSpan bytes) {
     bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
     return *this;
@@ -32,6 +35,9 @@ class Message {
     }
     return *this;
   }
+
+  // The most that a key is derived from: a label, a round, two indices, two public keys.
+  static constexpr std::size_t kMostBytes = 128;
 
   Bytes bytes_;
 };

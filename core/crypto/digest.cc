@@ -1,12 +1,10 @@
 #include "core/crypto/digest.h"
 
-#include <openssl/core_names.h>
-#include <openssl/params.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "core/crypto/openssl_handles.h"
+#include "core/crypto/secret_bytes.h"
 
 namespace chorale::crypto {
 namespace {
@@ -14,11 +12,6 @@ namespace {
 // Fetched once: looking an algorithm up by name costs more than hashing a short message.
 const EVP_MD* Sha256Method() {
   static const EVP_MD* const method = OrDie(EVP_MD_fetch(nullptr, "SHA256", nullptr), "SHA-256");
-  return method;
-}
-
-EVP_MAC* HmacMethod() {
-  static EVP_MAC* const method = OrDie(EVP_MAC_fetch(nullptr, "HMAC", nullptr), "HMAC");
   return method;
 }
 
@@ -38,19 +31,50 @@ Digest Sha256(std::span<const std::uint8_t> bytes) {
   return FinishContext(context.get());
 }
 
+void HmacSha256(std::span<const std::uint8_t> key,
+                std::initializer_list<std::span<const std::uint8_t>> pieces,
+                std::span<std::uint8_t, kDigestBytes> mac) {
+  constexpr std::size_t kBlockBytes = 64;
+  constexpr std::uint8_t kInner = 0x36;
+  constexpr std::uint8_t kOuter = 0x5c;
+  // OpenSSL's own HMAC builds three contexts a call, which takes longer than hashing a short
+  // message.
+  thread_local const DigestContext context(OrDie(EVP_MD_CTX_new(), "memory for HMAC"));
+  const auto start = [&] {
+    CheckOk(EVP_DigestInit_ex2(context.get(), Sha256Method(), nullptr), "starting SHA-256");
+  };
+  const auto add = [&](std::span<const std::uint8_t> bytes) {
+    CheckOk(EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()), "SHA-256");
+  };
+  const auto finish = [&](std::uint8_t* digest) {
+    CheckOk(EVP_DigestFinal_ex(context.get(), digest, nullptr), "finishing SHA-256");
+  };
+
+  std::array<std::uint8_t, kBlockBytes> block{};
+  if (key.size() > block.size()) {
+    start();
+    add(key);
+    finish(block.data());
+  } else {
+    std::ranges::copy(key, block.begin());
+  }
+  for (std::uint8_t& byte : block) byte ^= kInner;
+  start();
+  add(block);
+  for (const auto piece : pieces) add(piece);
+  finish(mac.data());
+  for (std::uint8_t& byte : block) byte ^= kInner ^ kOuter;
+  start();
+  add(block);
+  add(mac);
+  finish(mac.data());
+  Wipe(block);
+  start();  // The context held the code, which may be a key.
+}
+
 Digest HmacSha256(std::span<const std::uint8_t> key, std::span<const std::uint8_t> message) {
-  const MacContext context(OrDie(EVP_MAC_CTX_new(HmacMethod()), "memory for HMAC"));
-  char name[] = "SHA256";
-  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
-                                   OSSL_PARAM_construct_end()};
-  // A null key would mean "the key of the last call".
-  static constexpr std::uint8_t kNoKey = 0;
-  CheckOk(EVP_MAC_init(context.get(), key.empty() ? &kNoKey : key.data(), key.size(), parameters),
-          "starting HMAC");
-  CheckOk(EVP_MAC_update(context.get(), message.data(), message.size()), "HMAC");
   Digest digest;
-  std::size_t size = 0;
-  CheckOk(EVP_MAC_final(context.get(), digest.data(), &size, digest.size()), "finishing HMAC");
+  HmacSha256(key, {message}, digest);
   return digest;
 }
 

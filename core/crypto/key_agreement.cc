@@ -1,12 +1,10 @@
 #include "core/crypto/key_agreement.h"
 
-#include <openssl/core_names.h>
-#include <openssl/params.h>
-
 #include <algorithm>
 #include <string>
 #include <utility>
 
+#include "core/crypto/digest.h"
 #include "core/crypto/openssl_handles.h"
 #include "core/crypto/random.h"
 #include "core/crypto/x25519_lanes.h"
@@ -30,13 +28,6 @@ X25519PublicKey PublicKeyOf(EVP_PKEY* key) {
   std::size_t size = public_key.size();
   CheckOk(EVP_PKEY_get_raw_public_key(key, public_key.data(), &size), "an X25519 public key");
   return public_key;
-}
-
-OSSL_PARAM OctetString(const char* name, std::span<const std::uint8_t> bytes) {
-  // OpenSSL reads only; an empty string still needs an address.
-  static std::uint8_t nothing = 0;
-  return OSSL_PARAM_construct_octet_string(
-      name, bytes.empty() ? &nothing : const_cast<std::uint8_t*>(bytes.data()), bytes.size());
 }
 
 // A point of low order gives zero.
@@ -88,31 +79,6 @@ void AgreeInLanes(const SecretBytes& own, std::span<const X25519PublicKey> peers
   for (auto& one : shared) Wipe(one);
 }
 
-struct HkdfInputs {
-  int mode;
-  std::span<const std::uint8_t> salt;
-  std::span<const std::uint8_t> key;
-  std::span<const std::uint8_t> info;
-};
-
-SecretBytes RunHkdf(HkdfInputs inputs, std::size_t size) {
-  if (size > kMostHkdfBytes) DieOfOpenSsl("HKDF gives at most 8160 bytes");
-  SecretBytes output(size);
-  if (size == 0) return output;
-  static EVP_KDF* const method = OrDie(EVP_KDF_fetch(nullptr, "HKDF", nullptr), "HKDF");
-  const KdfContext context(OrDie(EVP_KDF_CTX_new(method), "memory for HKDF"));
-  char digest[] = "SHA256";
-  const OSSL_PARAM parameters[] = {
-      OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &inputs.mode),
-      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-      OctetString(OSSL_KDF_PARAM_KEY, inputs.key),
-      OctetString(OSSL_KDF_PARAM_SALT, inputs.salt),
-      OctetString(OSSL_KDF_PARAM_INFO, inputs.info),
-      OSSL_PARAM_construct_end()};
-  CheckOk(EVP_KDF_derive(context.get(), output.MutableReveal().data(), size, parameters), "HKDF");
-  return output;
-}
-
 }  // namespace
 
 struct X25519PrivateKey::Loaded {
@@ -160,12 +126,30 @@ std::vector<StatusOr<SecretBytes>> X25519PrivateKey::AgreeAll(
 
 SecretBytes Hkdf(std::span<const std::uint8_t> salt, std::span<const std::uint8_t> input_key,
                  std::span<const std::uint8_t> info, std::size_t size) {
-  return RunHkdf({EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND, salt, input_key, info}, size);
+  Digest pseudorandom_key;
+  HmacSha256(salt, {input_key}, pseudorandom_key);
+  SecretBytes output = HkdfExpand(pseudorandom_key, info, size);
+  Wipe(pseudorandom_key);
+  return output;
 }
 
 SecretBytes HkdfExpand(std::span<const std::uint8_t> pseudorandom_key,
                        std::span<const std::uint8_t> info, std::size_t size) {
-  return RunHkdf({EVP_KDF_HKDF_MODE_EXPAND_ONLY, {}, pseudorandom_key, info}, size);
+  if (size > kMostHkdfBytes) DieOfOpenSsl("HKDF gives at most 8160 bytes");
+  SecretBytes output(size);
+  std::span<std::uint8_t> left = output.MutableReveal();
+  // T(i) = HMAC(key, T(i - 1) || info || i), T(0) empty (RFC 5869, section 2.3).
+  Digest block;
+  std::span<const std::uint8_t> before;
+  for (std::uint8_t counter = 1; !left.empty(); ++counter) {
+    HmacSha256(pseudorandom_key, {before, info, {&counter, 1}}, block);
+    before = block;
+    const std::size_t taken = std::min(left.size(), block.size());
+    std::copy_n(block.begin(), taken, left.begin());
+    left = left.subspan(taken);
+  }
+  Wipe(block);
+  return output;
 }
 
 }  // namespace chorale::crypto
