@@ -14,6 +14,7 @@
 
 #include "bench/options.h"
 #include "bench/secagg_rounds.h"
+#include "bench/secagg_secrets.h"
 #include "bench/secagg_timing.h"
 #include "core/crypto/cipher.h"
 #include "core/crypto/key_agreement.h"
@@ -43,12 +44,6 @@ struct Kernel {
 constexpr Kernel kKernels[] = {{MaskKernel::kEvp, "evp", 0.85},
                                {MaskKernel::kAesNi, "aesni", 0},
                                {MaskKernel::kVaes, "vaes", 2.5}};
-
-crypto::SecretBytes DrawSecret(RandomSource& random, std::size_t size) {
-  crypto::SecretBytes secret(size);
-  random.Fill(secret.MutableReveal());
-  return secret;
-}
 
 // One keystream into 16 KiB, over and over.
 double RawSeconds(crypto::CtrStream& stream, std::uint64_t size) {

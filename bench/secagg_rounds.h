@@ -11,7 +11,9 @@ namespace chorale::bench {
 [[nodiscard]] StatusOr<nlohmann::ordered_json> MeasureMasking();
 
 // What the coordinator does from the members' vectors and shares to the sum, in the settings of
-// Bonawitz et al. (CCS 2017, figure 8) and for n = 100. Prints each row as it comes.
+// Bonawitz et al. (CCS 2017, figure 8), where everybody shares with everybody and where members
+// draw their neighbours, as a session does above 128 of them, and for n = 100. INTERNAL unless the
+// sum is that of what the members masked. Prints each row as it comes.
 [[nodiscard]] StatusOr<nlohmann::ordered_json> MeasureUnmasking(bool is_quick);
 
 // Memory beyond the vector itself that a member's masks take, and that taking as many off a sum of
