@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/crypto/hmac.h"
 #include "core/crypto/openssl_handles.h"
 #include "core/crypto/secret_bytes.h"
 

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -20,10 +19,6 @@ using Digest = std::array<std::uint8_t, kDigestBytes>;
 // HMAC-SHA256 (RFC 2104).
 [[nodiscard]] Digest HmacSha256(std::span<const std::uint8_t> key,
                                 std::span<const std::uint8_t> message);
-// The same of the pieces in a row, for what may be secret: it is left in `mac` and nowhere else.
-void HmacSha256(std::span<const std::uint8_t> key,
-                std::initializer_list<std::span<const std::uint8_t>> pieces,
-                std::span<std::uint8_t, kDigestBytes> mac);
 
 // SHA-256 over pieces. Not thread-safe.
 class Sha256Hasher {

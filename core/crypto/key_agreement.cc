@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/crypto/digest.h"
+#include "core/crypto/hmac.h"
 #include "core/crypto/openssl_handles.h"
 #include "core/crypto/random.h"
 #include "core/crypto/x25519_lanes.h"
