@@ -104,6 +104,12 @@ StatusOr<PayloadWriter> PayloadStore::Create(std::uint64_t size_bytes) {
   return PayloadWriter(*this, std::move(writer));
 }
 
+StatusOr<PayloadWriter> PayloadStore::CreateScratch(std::uint64_t size_bytes) {
+  if (size_bytes <= kMaxInlineBytes) return PayloadWriter(*this, std::nullopt);
+  CHORALE_ASSIGN_OR_RETURN(storage::BlobWriter writer, files_.CreateScratch());
+  return PayloadWriter(*this, std::move(writer));
+}
+
 StatusOr<storage::BlobReader> PayloadStore::FindFile(const crypto::BlobId& id) const {
   CHORALE_ASSIGN_OR_RETURN(storage::BlobReader reader, files_.Find(id));
   {

@@ -97,6 +97,9 @@ class PayloadStore {
       const std::filesystem::path& directory);
 
   [[nodiscard]] StatusOr<PayloadWriter> Create(std::uint64_t size_bytes);
+  // For what one piece of work leaves to the next and nobody keeps: a file of it is not synced and
+  // named by chance, not by content; Commit() it without an id.
+  [[nodiscard]] StatusOr<PayloadWriter> CreateScratch(std::uint64_t size_bytes);
   // NOT_FOUND when it is not kept or held. DATA_LOSS: a file is damaged; one that an earlier
   // process wrote is read from end to end once, which takes its time.
   [[nodiscard]] StatusOr<PayloadReader> Find(const crypto::BlobId& id) const;

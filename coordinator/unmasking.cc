@@ -94,7 +94,7 @@ StatusOr<UnmaskedSum> UnmaskSum(PayloadStore& payloads, const jobs::MaskedLayout
   const std::uint64_t num_values = layout.num_update_values();
   if (num_values > 0) {
     CHORALE_ASSIGN_OR_RETURN(ValueWriter writer,
-                             ValueWriter::Create(payloads, num_values * sizeof(float)));
+                             ValueWriter::CreateScratch(payloads, num_values * sizeof(float)));
     const std::uint64_t size = layout.vector().size_bytes();
     const std::uint64_t element = (size - layout.exact_bytes()) / num_values;
     std::vector<float> values;

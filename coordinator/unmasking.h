@@ -19,7 +19,7 @@ namespace chorale::coordinator {
 struct UnmaskedSum {
   jobs::SummedNumbers numbers;
   // Of updates: little-endian float32, [num_update_values]: the mean update, then, under scaffold,
-  // the sum of the changes of control variates.
+  // the sum of the changes of control variates. Scratch: it goes with its holder.
   std::optional<HeldPayload> updates;
   crypto::Digest digest{};  // SHA-256 of the sum's bytes.
 };

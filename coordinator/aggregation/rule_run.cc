@@ -104,10 +104,19 @@ Status CheckFinite(const RuleRun& run, std::span<const std::span<const float>> u
   return OkStatus();
 }
 
+ValueWriter::ValueWriter(PayloadWriter writer, std::uint64_t size_bytes)
+    : writer_(std::move(writer)) {
+  chunk_.reserve(std::min<std::uint64_t>(size_bytes / sizeof(float), kChunkValues));
+}
+
 StatusOr<ValueWriter> ValueWriter::Create(PayloadStore& payloads, std::uint64_t size_bytes) {
   CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, payloads.Create(size_bytes));
-  return ValueWriter(std::move(writer),
-                     std::min<std::uint64_t>(size_bytes / sizeof(float), kChunkValues));
+  return ValueWriter(std::move(writer), size_bytes);
+}
+
+StatusOr<ValueWriter> ValueWriter::CreateScratch(PayloadStore& payloads, std::uint64_t size_bytes) {
+  CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, payloads.CreateScratch(size_bytes));
+  return ValueWriter(std::move(writer), size_bytes);
 }
 
 Status ValueWriter::Append(std::span<const float> values) {

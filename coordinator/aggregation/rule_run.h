@@ -66,14 +66,15 @@ class ValueWriter {
  public:
   [[nodiscard]] static StatusOr<ValueWriter> Create(PayloadStore& payloads,
                                                     std::uint64_t size_bytes);
+  // Into a scratch payload.
+  [[nodiscard]] static StatusOr<ValueWriter> CreateScratch(PayloadStore& payloads,
+                                                           std::uint64_t size_bytes);
   // FAILED_PRECONDITION: a value is beyond float32, since training diverged.
   [[nodiscard]] Status Append(std::span<const float> values);
   [[nodiscard]] StatusOr<HeldPayload> Commit() &&;
 
  private:
-  ValueWriter(PayloadWriter writer, std::size_t capacity) : writer_(std::move(writer)) {
-    chunk_.reserve(capacity);
-  }
+  ValueWriter(PayloadWriter writer, std::uint64_t size_bytes);
   PayloadWriter writer_;
   std::vector<float> chunk_;  // Not yet in the writer, which takes whole chunks.
 };

@@ -12,6 +12,7 @@
 
 #include "core/chunking.h"
 #include "core/crypto/digest.h"
+#include "core/crypto/random.h"
 #include "core/storage/file.h"
 #include "core/storage/posix.h"
 
@@ -69,8 +70,12 @@ Status BlobReader::ReadAt(std::uint64_t offset_bytes, std::span<std::uint8_t> ou
 // ---- BlobWriter
 
 struct BlobWriter::State {
-  State(std::filesystem::path store, std::filesystem::path name, FileDescriptor descriptor)
-      : directory(std::move(store)), temporary(std::move(name)), file(std::move(descriptor)) {}
+  State(std::filesystem::path store, std::filesystem::path name, FileDescriptor descriptor,
+        bool scratch)
+      : directory(std::move(store)),
+        temporary(std::move(name)),
+        file(std::move(descriptor)),
+        is_scratch(scratch) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State() {
@@ -82,19 +87,20 @@ struct BlobWriter::State {
   std::filesystem::path directory;
   std::filesystem::path temporary;
   FileDescriptor file;
-  crypto::BlobHasher hasher;
+  crypto::BlobHasher hasher;  // Of scratch it knows the size alone.
+  const bool is_scratch;
   Status failure;  // A failed write leaves unknown bytes behind: nothing may follow it.
   bool is_committed = false;
 };
 
 Status BlobWriter::State::Persist(const crypto::BlobId& id) {
   CHORALE_RETURN_IF_ERROR(failure);
-  if (::fdatasync(file.fd()) != 0) return SystemError(errno, "sync", temporary);
+  if (!is_scratch && ::fdatasync(file.fd()) != 0) return SystemError(errno, "sync", temporary);
   // Replacing also heals a damaged copy of the same blob; readers of the old file keep it.
   const std::filesystem::path path = directory / ToHex(id.digest);
   if (::rename(temporary.c_str(), path.c_str()) != 0) return SystemError(errno, "create", path);
   is_committed = true;
-  return internal::SyncDirectory(directory);
+  return is_scratch ? OkStatus() : internal::SyncDirectory(directory);
 }
 
 BlobWriter::BlobWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -114,7 +120,8 @@ Status BlobWriter::Append(ByteSpan chunk) {
   }
   state_->failure = internal::WriteAll(state_->file.fd(), chunk, state_->temporary);
   CHORALE_RETURN_IF_ERROR(state_->failure);
-  state_->hasher.AddChunk(crypto::Sha256(chunk), chunk.size());
+  const crypto::Digest digest = state_->is_scratch ? crypto::Digest{} : crypto::Sha256(chunk);
+  state_->hasher.AddChunk(digest, chunk.size());
   return OkStatus();
 }
 
@@ -134,7 +141,9 @@ Status BlobWriter::Commit(const crypto::BlobId& expected) && {
 
 StatusOr<crypto::BlobId> BlobWriter::Commit() && {
   const std::unique_ptr<State> state = std::move(state_);
-  const crypto::BlobId id = state->hasher.Finish();
+  crypto::BlobId id = state->hasher.Finish();
+  // A name that no content has.
+  if (state->is_scratch) crypto::SecureRandom().Fill(id.digest);
   CHORALE_RETURN_IF_ERROR(state->Persist(id));
   return id;
 }
@@ -166,12 +175,15 @@ StatusOr<BlobStore> BlobStore::Open(const std::filesystem::path& directory) {
   return BlobStore(directory);
 }
 
-StatusOr<BlobWriter> BlobStore::Create() {
+StatusOr<BlobWriter> BlobStore::Create() { return CreateWriter(/*is_scratch=*/false); }
+StatusOr<BlobWriter> BlobStore::CreateScratch() { return CreateWriter(/*is_scratch=*/true); }
+
+StatusOr<BlobWriter> BlobStore::CreateWriter(bool is_scratch) {
   std::filesystem::path temporary;
   CHORALE_ASSIGN_OR_RETURN(FileDescriptor file,
                            internal::CreateTemporary(directory_, kPartialPrefix, temporary));
-  return BlobWriter(
-      std::make_unique<BlobWriter::State>(directory_, std::move(temporary), std::move(file)));
+  return BlobWriter(std::make_unique<BlobWriter::State>(directory_, std::move(temporary),
+                                                        std::move(file), is_scratch));
 }
 
 StatusOr<crypto::BlobId> BlobStore::Put(ByteSpan bytes) {

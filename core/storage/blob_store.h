@@ -49,7 +49,7 @@ class BlobWriter {
   // Durable when this returns OK. DATA_LOSS, and nothing is kept, when the content is not
   // `expected`.
   [[nodiscard]] Status Commit(const crypto::BlobId& expected) &&;
-  // Names what was written, whatever it is.
+  // Names what was written, whatever it is; scratch by chance, and not durable.
   [[nodiscard]] StatusOr<crypto::BlobId> Commit() &&;
 
  private:
@@ -70,6 +70,8 @@ class BlobStore {
   }
 
   [[nodiscard]] StatusOr<BlobWriter> Create();
+  // For what nobody needs once this process has ended: neither synced nor hashed.
+  [[nodiscard]] StatusOr<BlobWriter> CreateScratch();
   // A small blob in one call: durable when this returns OK.
   [[nodiscard]] StatusOr<crypto::BlobId> Put(ByteSpan bytes);
   // NOT_FOUND. DATA_LOSS when the file's size is not the blob's.
@@ -83,6 +85,7 @@ class BlobStore {
 
  private:
   explicit BlobStore(std::filesystem::path directory) : directory_(std::move(directory)) {}
+  StatusOr<BlobWriter> CreateWriter(bool is_scratch);
   std::filesystem::path directory_;
 };
 

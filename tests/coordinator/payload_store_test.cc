@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/chunking.h"
 #include "core/storage/file.h"
 #include "tests/support/temporary_directory.h"
@@ -48,6 +50,26 @@ TEST_F(PayloadStoreTest, HoldsSmallOnesInMemoryAndLargeOnesInFiles) {
   EXPECT_EQ(large.bytes(), nullptr);
   EXPECT_EQ(Read(small.id()), small_);
   EXPECT_EQ(Read(large.id()), large_);
+}
+
+TEST_F(PayloadStoreTest, ScratchGoesWithItsHolder) {
+  for (const Bytes& content : {small_, large_}) {
+    StatusOr<PayloadWriter> writer = payloads_->CreateScratch(content.size());
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    for (std::size_t begin = 0; begin < content.size(); begin += kChunkBytes) {
+      const std::size_t size = std::min<std::size_t>(kChunkBytes, content.size() - begin);
+      ASSERT_TRUE(writer->Append(ByteSpan(content).subspan(begin, size)).ok());
+    }
+    crypto::BlobId id;
+    {
+      const StatusOr<HeldPayload> held = std::move(*writer).Commit();
+      ASSERT_TRUE(held.ok()) << held.status();
+      id = held->id();
+      EXPECT_EQ(Read(id), content);
+    }
+    EXPECT_EQ(payloads_->Find(id).status().code(), StatusCode::kNotFound);
+    EXPECT_FALSE(std::filesystem::exists(PathOf(id)));
+  }
 }
 
 TEST_F(PayloadStoreTest, AFileThatTheDiskHasSpoiltIsNotUsedByTheNextProcess) {

@@ -119,6 +119,39 @@ TEST_F(BlobStoreTest, RemovesWhatIsNotCommitted) {
   EXPECT_EQ(NumFiles(), 0u);
 }
 
+TEST_F(BlobStoreTest, NamesScratchByChanceAndReadsItBack) {
+  BlobStore store = Open();
+  const auto write = [&store](std::string_view text) {
+    StatusOr<BlobWriter> writer = store.CreateScratch();
+    EXPECT_TRUE(writer->Append(AsBytes(text)).ok());
+    return *(*std::move(writer)).Commit();
+  };
+  const crypto::BlobId first = write("twice");
+  const crypto::BlobId second = write("twice");
+
+  EXPECT_NE(first, second);
+  EXPECT_NE(first, crypto::IdentifyBlob(AsBytes("twice")));
+  for (const crypto::BlobId& id : {first, second}) {
+    const StatusOr<BlobReader> reader = store.Find(id);
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    Bytes bytes(reader->size_bytes());
+    ASSERT_TRUE(reader->ReadAt(0, bytes).ok());
+    EXPECT_EQ(ToString(bytes), "twice");
+    ASSERT_TRUE(store.Remove(id).ok());
+  }
+  EXPECT_EQ(NumFiles(), 0u);
+}
+
+TEST_F(BlobStoreTest, ScratchIsNoBlobThatAnybodyExpects) {
+  BlobStore store = Open();
+  StatusOr<BlobWriter> writer = store.CreateScratch();
+  ASSERT_TRUE(writer->Append(AsBytes("x")).ok());
+
+  EXPECT_EQ((*std::move(writer)).Commit(crypto::IdentifyBlob(AsBytes("x"))).code(),
+            StatusCode::kDataLoss);
+  EXPECT_EQ(NumFiles(), 0u);
+}
+
 TEST_F(BlobStoreTest, RemovesWhatADeadProcessLeftHalfWritten) {
   crypto::BlobId id;
   {
