@@ -218,7 +218,7 @@ StatusOr<nlohmann::ordered_json> Measure(const Setting& setting, int threads, Li
   std::vector<float> side_by_side;
   const auto naive = [&] {
     side_by_side.clear();
-    request.on_patient = [&](std::span<const float> gradient) {
+    request.on_patient = [&](std::span<const float> gradient, double) {
       side_by_side.insert(side_by_side.end(), gradient.begin(), gradient.end());
     };
     const Status status = clip(training::GradSampleMode::kMicro)();

@@ -99,7 +99,9 @@ StatusOr<std::vector<std::int64_t>> NoisySums::Sum(std::uint64_t step,
   }
   privacy::PatientSum patients(grid_);
   // What fails its check adds nothing, and nobody is told.
-  request.on_patient = [&patients](std::span<const float> clipped) { patients.Add(clipped); };
+  request.on_patient = [&patients](std::span<const float> clipped, double) {
+    patients.Add(clipped);
+  };
   CHORALE_RETURN_IF_ERROR(setup_.trainer.SumClippedGradients(request).status());
   add(patients.sum());
   return noisy;

@@ -115,6 +115,7 @@ bool BookKeeping::Add(const PatientRows& patients, ClippedTotals& totals) {
     for (const GradientPart& part : worker.parts) AddPart(part, gradients[part.parameter]);
     worker.parts.clear();
     totals.num_clipped += worker.counts.num_clipped;
+    totals.votes += worker.counts.votes;
     left.insert(left.end(), worker.left.begin(), worker.left.end());
   };
   ForEachInOrder(static_cast<int>(workers_.size()), static_cast<std::int64_t>(passes.size()),
@@ -145,12 +146,12 @@ void BookKeeping::RunPass(const PatientRows& patients, Places places, Worker& wo
     const Tensor squares = measured.squares.to(at::kCPU).t().contiguous();
     const Tensor factors = at::empty_like(squares);  // [num_patients, num_layers]
     Places finite;
-    std::uint64_t num_clipped = 0;
+    ClippedTotals counts;
     for (std::size_t i = 0; i < places.size(); ++i) {
       const ClippingRule::Verdict verdict =
           setup_.rule.Decide({squares.data_ptr<double>() + i * num_layers_, num_layers_},
                              {factors.data_ptr<double>() + i * num_layers_, num_layers_});
-      num_clipped += verdict.is_clipped ? 1 : 0;
+      counts.Count(verdict);
       (verdict.is_finite ? finite : worker.left).push_back(places[i]);
     }
     // A factor of 0 would not do away with infinity: what is not finite must not be there at all.
@@ -158,7 +159,7 @@ void BookKeeping::RunPass(const PatientRows& patients, Places places, Worker& wo
       places = std::move(finite);
       continue;
     }
-    worker.counts.num_clipped = num_clipped;
+    worker.counts = std::move(counts);
     const Tensor by_layer =
         factors.t().contiguous().to(setup_.parameters.device(), setup_.parameters.scalar_type());
     for (const Measured::Layer& layer : measured.layers) {

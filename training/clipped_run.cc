@@ -34,6 +34,7 @@ StatusOr<ClippedSum> RunClippedSum(const ClippedSumRequest& request, const at::D
   if (!is_done) return Cancelled("the sum of clipped gradients was cancelled");
   result.num_clipped = totals.num_clipped;
   result.num_not_finite = totals.num_not_finite;
+  result.votes = totals.votes;
   if (!request.on_patient) {
     const at::Tensor host = totals.sum.to(at::kCPU);
     const float* values = host.data_ptr<float>();

@@ -48,19 +48,23 @@ struct ClippedSumRequest {
   // who else was drawn. A number that nobody can guess.
   std::uint64_t seed = 0;
   // Where set, told each patient's clipped gradient instead of summing them up: [num_parameters],
-  // zeros where nothing is trained. One call at a time, in order of `patients`, from any thread;
-  // not told of patients whose gradient is not finite. The mode is then kMicro, whatever is asked
-  // for.
-  std::function<void(std::span<const float> clipped)> on_patient = {};
+  // zeros where nothing is trained; and the patient's vote. One call at a time, in order of
+  // `patients`, from any thread; not told of patients whose gradient is not finite. The mode is
+  // then kMicro, whatever is asked for.
+  std::function<void(std::span<const float> clipped, double vote)> on_patient = {};
   const std::atomic<bool>* cancelled = nullptr;  // As of TrainRequest.
 };
 
 // Private numbers, all of them: they stay at the site until noise has joined them.
 struct ClippedSum {
   ParameterVector sum;  // [num_parameters]; empty under on_patient.
-  // Patients whose gradient was longer than C (per layer: that of any layer than its share). What
-  // clipping that adapts counts.
+  // Patients whose gradient was longer than C (per layer: that of any layer than its share).
   std::uint64_t num_clipped = 0;
+  // What clipping that adapts counts: each patient has a vote on C, 8 (1 - n / C) cut to [-1, 1],
+  // of 1 where the gradient was an eighth shorter than C or more and of -1 where it was as much
+  // longer. Not a step at C: rounding, which depends on who else was drawn where many patients
+  // share a pass, moves it by about as little as the gradient.
+  double votes = 0;
   // Patients whose gradient had a value that is NaN or infinite. They add nothing.
   std::uint64_t num_not_finite = 0;
   GradSampleMode mode = GradSampleMode::kMicro;  // That computed it; never kAuto.

@@ -14,6 +14,8 @@ constexpr double kAutomaticMargin = 0.01;
 // The least factor that single precision holds in full. A gradient that needs less counts as
 // infinite.
 constexpr double kMinFactor = 0x1p-120;
+// How far from C, in parts of it, a gradient's vote is all for or against.
+constexpr double kVoteWidth = 0.125;
 // Numbers whose squares are added in single precision before they join the sum in double.
 constexpr std::size_t kBlock = 256;
 
@@ -47,28 +49,27 @@ std::size_t NumLayers(const models::GraphPlan& plan) {
 
 ClippingRule::ClippingRule(Clipping clipping, double max_grad_norm, std::size_t num_layers)
     : clipping_(clipping),
-      max_grad_norm_(clipping == Clipping::kPerLayer
-                         ? max_grad_norm / std::sqrt(static_cast<double>(num_layers))
-                         : max_grad_norm) {}
+      max_grad_norm_(max_grad_norm),
+      max_layer_norm_(max_grad_norm / std::sqrt(static_cast<double>(num_layers))) {}
 
 ClippingRule::Verdict ClippingRule::Decide(std::span<const double> squares,
                                            std::span<double> factors) const {
   const double square = std::accumulate(squares.begin(), squares.end(), 0.0);
   if (!std::isfinite(square)) return Refuse(factors);
+  const double norm = std::sqrt(square);
   if (clipping_ == Clipping::kPerLayer) {
     for (std::size_t i = 0; i < factors.size(); ++i) {
-      factors[i] = Clipped(max_grad_norm_, std::sqrt(squares[i]));
+      factors[i] = Clipped(max_layer_norm_, std::sqrt(squares[i]));
     }
   } else {
-    const double norm = std::sqrt(square);
     std::fill(factors.begin(), factors.end(),
               clipping_ == Clipping::kFlat ? Clipped(max_grad_norm_, norm)
                                            : max_grad_norm_ / (norm + kAutomaticMargin));
   }
   const double least = *std::min_element(factors.begin(), factors.end());
   if (least < kMinFactor) return Refuse(factors);
-  return {.is_clipped =
-              clipping_ == Clipping::kAutomatic ? std::sqrt(square) > max_grad_norm_ : least < 1};
+  return {.is_clipped = clipping_ == Clipping::kAutomatic ? norm > max_grad_norm_ : least < 1,
+          .vote = std::clamp((1 - norm / max_grad_norm_) / kVoteWidth, -1.0, 1.0)};
 }
 
 double SumOfSquares(std::span<const float> values) {

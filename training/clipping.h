@@ -23,6 +23,7 @@ class ClippingRule {
   struct Verdict {
     bool is_finite = true;    // False for a norm that is not, or beyond 2^120 C: factors of 0.
     bool is_clipped = false;  // As of ClippedSum::num_clipped.
+    double vote = 0;          // As of ClippedSum::votes; 0 for a norm that is not finite.
   };
   // From a patient's squared norm of each layer, the factor of each. [num_layers]
   Verdict Decide(std::span<const double> squares, std::span<double> factors) const;
@@ -30,6 +31,7 @@ class ClippingRule {
  private:
   Clipping clipping_;
   double max_grad_norm_;
+  double max_layer_norm_;  // Of kPerLayer.
 };
 
 // A sum of squares below this may, in single precision, have lost some that count: those of a

@@ -35,9 +35,11 @@ struct ClippedTotals {
   at::Tensor sum;  // [num_parameters], zeros where nothing is trained.
   std::uint64_t num_clipped = 0;
   std::uint64_t num_not_finite = 0;
+  double votes = 0;
 
   void Count(ClippingRule::Verdict verdict) {
     num_clipped += verdict.is_clipped ? 1 : 0;
+    votes += verdict.vote;
     num_not_finite += verdict.is_finite ? 0 : 1;
   }
 };

@@ -53,7 +53,8 @@ bool MicroBatch::Tell(const PatientRows& patients, const OnPatient& on_patient,
   const auto commit = [&](Worker& worker) {
     if (worker.counts.num_not_finite > 0) return;
     const Tensor host = worker.sum.to(at::kCPU, at::kFloat);
-    on_patient({host.data_ptr<float>(), static_cast<std::size_t>(host.numel())});
+    on_patient({host.data_ptr<float>(), static_cast<std::size_t>(host.numel())},
+               worker.counts.votes);
   };
   return Run(patients, 1, commit, totals);
 }
@@ -81,6 +82,7 @@ bool MicroBatch::Run(const PatientRows& patients, std::int64_t block,
     commit(worker);
     totals.num_clipped += worker.counts.num_clipped;
     totals.num_not_finite += worker.counts.num_not_finite;
+    totals.votes += worker.counts.votes;
   };
   ForEachInOrder(static_cast<int>(workers_.size()), (size + block - 1) / block, compute, add);
   return !was_cancelled;

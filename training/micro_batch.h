@@ -20,8 +20,8 @@ class MicroBatch {
   // alone. False when it was cancelled meanwhile; the totals are then worth nothing.
   [[nodiscard]] bool Add(const PatientRows& patients, ClippedTotals& totals);
 
-  // Tells each patient's clipped gradient instead; `totals` only counts.
-  using OnPatient = std::function<void(std::span<const float> clipped)>;
+  // Tells each patient's clipped gradient and vote instead; `totals` only counts.
+  using OnPatient = std::function<void(std::span<const float> clipped, double vote)>;
   [[nodiscard]] bool Tell(const PatientRows& patients, const OnPatient& on_patient,
                           ClippedTotals& totals);
 

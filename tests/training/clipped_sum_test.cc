@@ -74,7 +74,7 @@ class ClippedSumTest : public testing::TestWithParam<GradSampleMode> {
   double max_grad_norm_ = 0.5;
   Clipping clipping_ = Clipping::kFlat;
   std::uint32_t max_physical_batch_size_ = 0;
-  std::function<void(std::span<const float>)> on_patient_;
+  std::function<void(std::span<const float>, double)> on_patient_;
   std::atomic<bool>* cancelled_ = nullptr;
 };
 
@@ -229,7 +229,11 @@ TEST_P(ClippedSumTest, TellsEachPatientsClippedGradientInOrder) {
   const ClippedSum summed = Sum();
   ParameterVector sum(parameters_.size());
   std::vector<double> norms;
-  on_patient_ = [&](std::span<const float> clipped) {
+  double votes = 0;
+  on_patient_ = [&](std::span<const float> clipped, double vote) {
+    votes += vote;
+    // Of all but those that were as long as the bound.
+    EXPECT_EQ(vote > 0.0016, NormOf(clipped) < 0.4999);
     ASSERT_EQ(clipped.size(), sum.size());
     for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += clipped[i];
     norms.push_back(NormOf(clipped));
@@ -238,6 +242,9 @@ TEST_P(ClippedSumTest, TellsEachPatientsClippedGradientInOrder) {
   EXPECT_TRUE(told.sum.empty());
   EXPECT_EQ(told.num_clipped, summed.num_clipped);
   EXPECT_EQ(told.mode, GradSampleMode::kMicro);
+  EXPECT_NEAR(votes, told.votes, 1e-9);
+  EXPECT_NEAR(votes, summed.votes, 1e-3);
+  EXPECT_LT(std::abs(votes), static_cast<double>(drawn_.size()));  // Not all of one mind.
   EXPECT_LT(DistanceOf(sum, summed.sum), 1e-5 * NormOf(sum));
 
   const std::vector<double> in_order = std::move(norms);

@@ -63,12 +63,26 @@ TEST(ClippingRuleTest, AutomaticGivesEveryGradientAboutTheBoundAndNeverMore) {
   EXPECT_LT(small.factors[0] * 1e-3, 2);
 }
 
+TEST(ClippingRuleTest, VotesForTheBoundWhereTheGradientIsShorterAndAgainstItWhereItIsLonger) {
+  const auto vote = [](double norm) {
+    return Decide(Clipping::kFlat, 2, {norm * norm / 4, norm * norm * 3 / 4}).verdict.vote;
+  };
+  EXPECT_EQ(vote(0), 1);
+  EXPECT_EQ(vote(1.74), 1);
+  EXPECT_NEAR(vote(1.875), 0.5, 1e-12);
+  EXPECT_NEAR(vote(2), 0, 1e-12);
+  EXPECT_NEAR(vote(2.125), -0.5, 1e-12);
+  EXPECT_EQ(vote(2.26), -1);
+  EXPECT_EQ(vote(1e20), -1);
+}
+
 TEST(ClippingRuleTest, WhatIsNotFiniteCountsNothing) {
   for (const Clipping clipping : {Clipping::kFlat, Clipping::kPerLayer, Clipping::kAutomatic}) {
     for (const double square : {kInfinity, std::nan(""), 1e300}) {
       const Decided decided = Decide(clipping, 1, {1, square, 1});
       EXPECT_FALSE(decided.verdict.is_finite);
       EXPECT_FALSE(decided.verdict.is_clipped);
+      EXPECT_EQ(decided.verdict.vote, 0);
       EXPECT_THAT(decided.factors, Each(0.0));
     }
   }

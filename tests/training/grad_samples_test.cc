@@ -135,6 +135,7 @@ class GradSamplesTest : public testing::TestWithParam<PrivateCase> {
         EXPECT_LT(RelativeError(got.sum, expected.sum), tolerance) << name;
         EXPECT_EQ(got.num_clipped, expected.num_clipped) << name;
         EXPECT_EQ(got.num_not_finite, 0u) << name;
+        EXPECT_NEAR(got.votes, expected.votes, 1e3 * tolerance) << name;
       };
       const GradSampleSetup setup = bench.Setup(clipping, bound);
       expect_agreement(MicroBatch(setup), "one by one");
