@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
 #include "core/crypto/random.h"
 #include "core/crypto/secret_bytes.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "models/graph.h"
@@ -59,8 +62,9 @@ struct Run {
   models::GraphPlan plan;
   ParameterVector parameters;
   privacy::CanaryPlan canaries;
-  std::vector<data::Examples> sites;  // Those that are in, dealt out.
-  double sensitivity = 0;             // In steps of the grid.
+  std::vector<data::Examples> sites;         // Those that are in, dealt out.
+  double sensitivity = 0;                    // In steps of the grid.
+  std::optional<double> clipping_norm = {};  // Where clipping adapts: that of the first round.
 
   StatusOr<std::unique_ptr<site_agent::NoisySums>> Open(const data::Examples& examples,
                                                         privacy::NoiseKey key) const {
@@ -70,6 +74,7 @@ struct Run {
                                           .honest_sites = canaries.num_sites,
                                           .trainer = request.trainer,
                                           .num_threads = request.num_threads,
+                                          .clipping_norm = clipping_norm,
                                           .cancelled = request.cancelled},
                                          std::move(key));
   }
@@ -99,6 +104,11 @@ StatusOr<Run> Plant(const CanaryRunRequest& request) {
                        .num_sites = honest},
           .sites = std::vector<data::Examples>(honest),
           .sensitivity = share.sensitivity};
+  if (jobs::HasAdaptiveClipping(privacy)) {
+    CHORALE_ASSIGN_OR_RETURN(const jobs::ClippingScale scale, jobs::ClippingScaleOf(privacy, grid));
+    run.canaries.contribution = scale.gradient_norm / grid.step();
+    run.clipping_norm = jobs::AdaptiveClippingOf(privacy).initial_norm();
+  }
   for (data::Examples& site : run.sites) site.num_inputs = 1;
   crypto::SecureRandom random;
   for (std::uint64_t canary = 0; canary < request.num_canaries; ++canary) {
@@ -110,13 +120,14 @@ StatusOr<Run> Plant(const CanaryRunRequest& request) {
 }
 
 // What the sums of a round's first steps are moved by when `more` takes the place of `fewer`, in
-// steps of the grid: the same key twice, which no agent does. [steps][num_canaries]
+// steps of the grid: the same key twice, which no agent does. [steps][num_canaries], and where
+// clipping adapts the votes behind them.
 StatusOr<std::vector<std::vector<double>>> Replay(const Run& run, const data::Examples& fewer,
                                                   const data::Examples& more,
                                                   std::uint64_t num_steps) {
   crypto::SecretBytes key(std::size_t{32});
   crypto::SecureRandom().Fill(key.MutableReveal());
-  std::vector<std::vector<double>> moved(num_steps, std::vector<double>(run.canaries.is_in.size()));
+  std::vector<std::vector<double>> moved(num_steps);
   for (const auto& [examples, sign] : {std::pair(&fewer, -1.0), std::pair(&more, 1.0)}) {
     CHORALE_ASSIGN_OR_RETURN(privacy::NoiseKey same,
                              privacy::NoiseKey::Create(crypto::SecretBytes(key.Reveal()),
@@ -126,6 +137,7 @@ StatusOr<std::vector<std::vector<double>>> Replay(const Run& run, const data::Ex
     for (std::uint64_t step = 0; step < num_steps; ++step) {
       CHORALE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> sum,
                                noisy->Sum(step, run.parameters));
+      moved[step].resize(sum.size());
       for (std::size_t i = 0; i < sum.size(); ++i) {
         moved[step][i] += sign * static_cast<double>(sum[i]);
       }
@@ -142,12 +154,19 @@ StatusOr<privacy::AuditTest> ReplayNeighbours(const Run& run) {
   }
   CHORALE_ASSIGN_OR_RETURN(const std::vector<std::vector<double>> moved,
                            Replay(run, run.sites.front(), more, 1));
+  const std::span<const double> canaries(moved[0].data(), run.canaries.is_in.size());
+  // Canaries are alike: each has an equal part in what votes moved.
+  const auto num_drawn =
+      canaries.size() - static_cast<std::size_t>(std::ranges::count(canaries, 0.0));
+  const double votes = moved[0].size() > canaries.size() ? moved[0].back() : 0.0;
+  const double vote = votes / static_cast<double>(std::max<std::size_t>(num_drawn, 1));
   // Those that were there move nothing now.
-  double most = 0;
+  double most = std::abs(vote) / run.sensitivity;
   bool is_elsewhere = false;
-  for (std::size_t i = 0; i < moved[0].size(); ++i) {
-    most = std::max(most, std::abs(moved[0][i]) / run.sensitivity);
-    is_elsewhere |= run.canaries.is_in[i] != 0 && moved[0][i] != 0;
+  for (std::size_t i = 0; i < canaries.size(); ++i) {
+    if (canaries[i] == 0) continue;
+    most = std::max(most, std::hypot(canaries[i], vote) / run.sensitivity);
+    is_elsewhere |= run.canaries.is_in[i] != 0;
   }
   return privacy::AuditTest{"replayed_sensitivity", most, 1, most > 1 || is_elsewhere ? 0.0 : 1.0};
 }
@@ -170,7 +189,8 @@ StatusOr<std::vector<privacy::AuditTest>> ReplayDraws(const Run& run) {
     const std::uint64_t steps = std::min(left, jobs::StepsPerRound(run.request.spec));
     CHORALE_ASSIGN_OR_RETURN(const std::vector<std::vector<double>> moved,
                              Replay(run, nobody, everybody, steps));
-    for (const std::vector<double>& by : moved) {
+    for (std::vector<double> by : moved) {
+      by.resize(run.canaries.is_in.size());
       std::vector<std::uint8_t> is_drawn(by.size());
       std::ranges::transform(by, is_drawn.begin(),
                              [](double move) -> std::uint8_t { return move != 0 ? 1 : 0; });
@@ -195,6 +215,7 @@ Status RunRound(const Run& run, std::uint64_t round, privacy::CanaryScores& scor
     std::vector<std::vector<std::int64_t>> sums;
     for (const std::unique_ptr<site_agent::NoisySums>& site : sites) {
       CHORALE_ASSIGN_OR_RETURN(std::vector<std::int64_t> sum, site->Sum(step, run.parameters));
+      sum.resize(run.canaries.is_in.size());  // Votes are the same of every canary.
       sums.push_back(std::move(sum));
     }
     scores.AddStep(sums);

@@ -15,7 +15,8 @@
 // The steps of a private job with made-up patients (canaries), through the code that agents run.
 //
 // The job's model is replaced by a table with a row for each canary, whose parameters stay at zero:
-// then each canary's clipped gradient is the bound C along a parameter of its own. Clipping, grid,
+// then each canary's clipped gradient is the bound C along a parameter of its own (where clipping
+// adapts, that of the first round in every one, and what its vote leaves of C). Clipping, grid,
 // noise, sampling and the number of steps are the job's. Every canary is a patient, or is not, by
 // a coin. Whoever sees the noisy sums of every step, and knows all but the coins, is the adversary
 // that the guarantee is about.

@@ -52,6 +52,8 @@ void PrintText(const v1::ShowJobResponse& response, std::ostream& out) {
   for (const v1::RoundRecord& round : response.rounds()) {
     const SiteCounts counts = CountSites(round.sites());
     std::string note = round.reason();
+    if (const std::string clipping = ClippingText(round); !clipping.empty())
+      note += (note.empty() ? "" : "; ") + clipping;
     for (const std::string& site : DescribeMissing(round.sites()))
       note += (note.empty() ? "" : "; ") + site;
     table.AddRow({RoundLabel(round.phase(), round.round()),

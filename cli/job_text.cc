@@ -97,6 +97,10 @@ std::string LossText(const v1::RoundRecord& round) {
   return "-";
 }
 
+std::string ClippingText(const v1::RoundRecord& round) {
+  return round.clipping_norm() == 0 ? "" : "clipping norm " + FormatNumber(round.clipping_norm());
+}
+
 namespace {
 
 constexpr std::size_t kMaxLevelsShown = 16;

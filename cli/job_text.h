@@ -39,6 +39,9 @@ using SiteList = google::protobuf::RepeatedPtrField<v1::SiteProgress>;
 // The training loss, else the test loss, of a round: "0.413", or "-" when no site told it.
 [[nodiscard]] std::string LossText(const v1::RoundRecord& round);
 
+// "clipping norm 0.93"; empty for rounds whose clipping does not adapt.
+[[nodiscard]] std::string ClippingText(const v1::RoundRecord& round);
+
 // What a preparation round found of each column, a line each, under a heading: rows, missing
 // values, mean, deviation and quantiles, or the rows of each level. Levels are named by `spec`, the
 // job's own words. Empty when the round found nothing.

@@ -3,11 +3,13 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <string>
 
 #include "cli/output.h"
 #include "cli/verbs.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/job_spec.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
@@ -34,6 +36,7 @@ struct Plan {
   std::uint64_t num_parameters = 0;
   double grid_step = 0;
   std::uint32_t honest = 1;  // Sites whose shares of the noise are counted on.
+  std::optional<jobs::ClippingScale> clipping = {};  // Where it adapts.
 };
 
 StatusOr<Plan> PlanOf(const Options& options) {
@@ -56,6 +59,9 @@ StatusOr<Plan> PlanOf(const Options& options) {
   CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid,
                            jobs::GridOf(plan.spec.privacy(), plan.num_parameters));
   plan.grid_step = grid.step();
+  if (jobs::HasAdaptiveClipping(plan.spec.privacy())) {
+    CHORALE_ASSIGN_OR_RETURN(plan.clipping, jobs::ClippingScaleOf(plan.spec.privacy(), grid));
+  }
   plan.honest =
       jobs::HonestSites(plan.spec, jobs::GroupOf(jobs::GroupRulesOf(plan.spec), options.sites));
   CHORALE_RETURN_IF_ERROR(jobs::NoiseShareOf(plan.spec, plan.num_parameters, plan.honest).status());
@@ -81,6 +87,17 @@ double DeviationOf(const jobs::NoisySum& sum, const Plan& plan, std::uint32_t si
   return sum.noise_multiplier * sum.norm * std::sqrt(shares);
 }
 
+void PrintClipping(const Plan& plan, const Options& options, std::ostream& out) {
+  const v1::PrivacySpec& privacy = plan.spec.privacy();
+  const v1::AdaptiveClipping clipping = jobs::AdaptiveClippingOf(privacy);
+  out << "clipping         adapts from norm " << clipping.initial_norm() << " to the "
+      << clipping.target_quantile() << " quantile of gradients: standard deviation "
+      << jobs::CountDeviation(privacy, *plan.clipping, options.sites, plan.honest)
+      << " patients on its count, within the same epsilon, and to gradients the noise multiplier "
+         "is "
+      << jobs::NoiseMultiplierOfGradients(privacy, *plan.clipping) << '\n';
+}
+
 void PrintText(const Plan& plan, const Options& options, std::ostream& out) {
   const v1::PrivacySpec& privacy = plan.spec.privacy();
   const double sigma = privacy.noise_multiplier() * privacy.max_grad_norm();
@@ -97,6 +114,7 @@ void PrintText(const Plan& plan, const Options& options, std::ostream& out) {
     out << "noise at a site  1/" << plan.honest << " of its variance, for " << options.sites
         << " sites: enough with " << plan.honest << " honest sites in a sum\n";
   }
+  if (plan.clipping) PrintClipping(plan, options, out);
   if (privacy.has_metrics()) {
     out << "metrics          " << plan.most.with_metrics << " sums at noise multiplier "
         << privacy.metrics().noise_multiplier() << ": standard deviation "
@@ -129,6 +147,17 @@ nlohmann::ordered_json ToJson(const Plan& plan, const Options& options) {
                                  {"num_parameters", plan.num_parameters},
                                  {"grid_step", plan.grid_step},
                                  {"honest_sites", plan.honest}};
+  if (plan.clipping) {
+    const v1::AdaptiveClipping clipping = jobs::AdaptiveClippingOf(privacy);
+    json["adaptive_clipping"] = {
+        {"initial_norm", clipping.initial_norm()},
+        {"target_quantile", clipping.target_quantile()},
+        {"learning_rate", clipping.learning_rate()},
+        {"deviation_in_patients",
+         jobs::CountDeviation(privacy, *plan.clipping, options.sites, plan.honest)},
+        {"noise_multiplier_of_gradients",
+         jobs::NoiseMultiplierOfGradients(privacy, *plan.clipping)}};
+  }
   if (privacy.has_metrics()) {
     json["metrics"] = {{"sums", plan.most.with_metrics},
                        {"noise_multiplier", privacy.metrics().noise_multiplier()},

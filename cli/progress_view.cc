@@ -66,6 +66,7 @@ std::string DescribeRound(const v1::RoundRecord& round) {
                      std::to_string(counts.reported) + ", late " + std::to_string(counts.late) +
                      ", out " + std::to_string(counts.out);
   if (const std::string loss = LossText(round); loss != "-") text += "; loss " + loss;
+  if (const std::string clipping = ClippingText(round); !clipping.empty()) text += "; " + clipping;
   if (round.has_started_at() && round.has_ended_at()) {
     text += "; " + FormatDuration(TimeOf(round.ended_at()) - TimeOf(round.started_at()));
   }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "coordinator/time_codec.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/job_spec.h"
 
 namespace chorale::coordinator {
@@ -115,6 +116,9 @@ JobRules RulesOf(const v1::JobSpec& spec) {
                  .uses_newton = spec.has_newton(),
                  .personalizes = spec.has_personalization()};
   if (jobs::IsMasked(spec)) rules.masking = jobs::GroupRulesOf(spec);
+  if (jobs::HasAdaptiveClipping(spec.privacy())) {
+    rules.clipping_norm = jobs::AdaptiveClippingOf(spec.privacy()).initial_norm();
+  }
   if (spec.rounds().has_early_stop()) {
     const v1::EarlyStop& stop = spec.rounds().early_stop();
     rules.early_stop = EarlyStopRules{.kind = stop.metric().kind(),
@@ -132,7 +136,7 @@ bool IsPassing(const Refusal& refusal) {
   return std::find(std::begin(kPassing), std::end(kPassing), refusal.code) != std::end(kPassing);
 }
 
-Job::Job(const JobRules& rules) : rules_(rules) {
+Job::Job(const JobRules& rules) : rules_(rules), clipping_norm_(rules.clipping_norm) {
   if (rules.early_stop.has_value()) early_stop_.emplace(*rules.early_stop);
 }
 
@@ -162,6 +166,7 @@ void Job::Commit(Transition transition, Time now) {
     server_state_ = transition.server_state;
   }
   if (transition.moments.has_value()) moments_ = *std::move(transition.moments);
+  if (transition.clipping_norm.has_value()) clipping_norm_ = transition.clipping_norm;
   if (transition.early_stop.has_value()) early_stop_ = transition.early_stop;
   if (!transition.end_reason.empty()) end_reason_ = std::move(transition.end_reason);
   if (transition.refusal.has_value()) refusals_.insert(*std::move(transition.refusal));
@@ -271,6 +276,12 @@ StatusOr<Job::Transition> Job::On(const Running& state, const RoundAggregated& e
     return FailedPrecondition("the result is not of the kind that " + NameOf(state.round.key()) +
                               " makes");
   }
+  const bool adapts = clipping_norm_.has_value() && state.phase == Phase::kTraining;
+  const std::optional<double> next_norm =
+      event.masked.has_value() ? event.masked->next_clipping_norm : std::nullopt;
+  if (adapts != next_norm.has_value() || (adapts && !jobs::IsClippingNorm(*next_norm))) {
+    return FailedPrecondition("the clipping norm does not belong to " + NameOf(state.round.key()));
+  }
   Round round = state.round;
   CHORALE_RETURN_IF_ERROR(round.Step(SumReady{}, now).status());
   v1::RoundRecord record = RecordOf(OutcomeOf(state, round, "", now));
@@ -280,6 +291,7 @@ StatusOr<Job::Transition> Job::On(const Running& state, const RoundAggregated& e
     record.mutable_metrics()->Assign(event.masked->metrics.begin(), event.masked->metrics.end());
     record.set_secagg_session(event.masked->session.data(), event.masked->session.size());
   }
+  if (adapts) record.set_clipping_norm(*clipping_norm_);
   if (model != nullptr) record.set_model_digest(model->digest.data(), model->digest.size());
   if (preparation != nullptr) {
     record.mutable_statistics()->Assign(preparation->statistics.begin(),
@@ -293,6 +305,7 @@ StatusOr<Job::Transition> Job::On(const Running& state, const RoundAggregated& e
     transition.server_state = event.server_state;
   }
   if (preparation != nullptr) transition.moments = preparation->moments;
+  transition.clipping_norm = next_norm;
   return Recorded(std::move(transition), round.key(), std::move(record));
 }
 

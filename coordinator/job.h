@@ -31,6 +31,7 @@ struct JobRules {
   bool personalizes = false;
   std::optional<EarlyStopRules> early_stop = {};
   std::optional<jobs::GroupRules> masking = {};  // Unset: reports are seen one by one.
+  std::optional<double> clipping_norm = {};      // The first, where clipping adapts.
 };
 [[nodiscard]] JobRules RulesOf(const v1::JobSpec& spec);
 
@@ -52,6 +53,7 @@ struct MaskedSums {
   std::uint64_t num_examples = 0;
   RoundMetrics metrics = {};  // Over all contributors.
   crypto::Digest session{};
+  std::optional<double> next_clipping_norm = {};  // Of training whose clipping adapts.
 };
 
 // ---------------------------------------------------------------------------- events (v1::JobEvent
@@ -242,6 +244,8 @@ class Job {
   // What the last round left for the next one beside the model, if anything.
   [[nodiscard]] const std::optional<crypto::BlobId>& server_state() const { return server_state_; }
   [[nodiscard]] const Moments& moments() const { return moments_; }
+  // What gradients are shortened to in the next round that trains; where clipping adapts.
+  [[nodiscard]] std::optional<double> clipping_norm() const { return clipping_norm_; }
   [[nodiscard]] std::optional<Time> ended_at() const { return ended_at_; }
   // The round that the present session of secure aggregation began with; unset: there is none.
   [[nodiscard]] const std::optional<RoundKey>& session_round() const { return session_round_; }
@@ -261,6 +265,7 @@ class Job {
     std::optional<crypto::BlobId> model = {};
     std::optional<crypto::BlobId> server_state = {};  // Goes with the model.
     std::optional<Moments> moments = {};
+    std::optional<double> clipping_norm = {};
     std::optional<EarlyStop> early_stop = {};
     std::string end_reason = {};  // Of an early end that a personalization round still follows.
     std::optional<std::pair<SiteId, Refusal>> refusal = {};
@@ -344,6 +349,7 @@ class Job {
   std::optional<crypto::BlobId> model_;
   std::optional<crypto::BlobId> server_state_;
   Moments moments_;
+  std::optional<double> clipping_norm_;
   std::optional<EarlyStop> early_stop_;
   std::string end_reason_;
   std::uint32_t num_published_ = 0;

@@ -1,5 +1,6 @@
 #include "coordinator/job_entry.h"
 
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -76,6 +77,11 @@ void WriteMoments(const JobEntry& entry, SpecificTask& task) {
 }
 
 bool UsesControlVariates(const JobEntry& entry) { return entry.spec.training().has_scaffold(); }
+
+// Of the present round, where its clipping adapts.
+std::optional<double> ClippingNormOf(const JobEntry& entry) {
+  return entry.machine.phase() == Phase::kTraining ? entry.machine.clipping_norm() : std::nullopt;
+}
 
 // REQUIRES: a step of secure aggregation.
 void WriteStep(RoundStep step, v1::BlobDescriptor message, v1::Task& task) {
@@ -193,8 +199,12 @@ jobs::MaskedKind MaskedKindOf(Phase phase) {
 }
 
 StatusOr<jobs::MaskedLayout> MaskedLayoutOf(const JobEntry& entry, std::uint32_t num_members) {
-  return jobs::MaskedLayout::Create(entry.spec, MaskedKindOf(*entry.machine.phase()),
-                                    entry.layout.num_parameters(), num_members);
+  CHORALE_ASSIGN_OR_RETURN(
+      jobs::MaskedLayout layout,
+      jobs::MaskedLayout::Create(entry.spec, MaskedKindOf(*entry.machine.phase()),
+                                 entry.layout.num_parameters(), num_members));
+  const std::optional<double> norm = ClippingNormOf(entry);
+  return norm.has_value() ? layout.WithClippingNorm(*norm) : layout;
 }
 
 // The report's own deadline, and less than as much for the two steps behind it.
@@ -214,6 +224,7 @@ RoundOpening OpeningOf(const JobEntry& entry, RoundNumber round, const jobs::Mas
       entry.machine.server_state().has_value()) {
     task.control_variate = entry.machine.server_state()->digest;
   }
+  task.clipping_norm = ClippingNormOf(entry);
   opening.task = jobs::DigestOf(task);
   return opening;
 }
@@ -247,6 +258,7 @@ v1::Task MakeTask(const JobEntry& entry, const Dispatch& dispatch) {
         *task.mutable_training()->mutable_control_variate() =
             rpc::ToProto(*entry.machine.server_state());
       }
+      task.mutable_training()->set_clipping_norm(ClippingNormOf(entry).value_or(0));
       break;
     case Phase::kNewton:
       *task.mutable_newton()->mutable_coefficients() = model;

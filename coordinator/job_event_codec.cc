@@ -84,6 +84,7 @@ void Write(const RoundAggregated& event, v1::JobEvent& out) {
     masked.set_num_examples(event.masked->num_examples);
     masked.mutable_metrics()->Assign(event.masked->metrics.begin(), event.masked->metrics.end());
     masked.set_session(ToString(event.masked->session));
+    masked.set_clipping_norm(event.masked->next_clipping_norm.value_or(0));
   }
 }
 void Write(const AggregationFailed& event, v1::JobEvent& out) {
@@ -142,6 +143,7 @@ StatusOr<JobEvent> Read(const v1::RoundAggregated& aggregated) {
                               .metrics = {masked.metrics().begin(), masked.metrics().end()}};
     CHORALE_ASSIGN_OR_RETURN(event.masked->session,
                              crypto::DigestFromBytes(AsBytes(masked.session())));
+    if (masked.clipping_norm() != 0) event.masked->next_clipping_norm = masked.clipping_norm();
   }
   switch (aggregated.result_case()) {
     case v1::RoundAggregated::kModel: {

@@ -15,6 +15,7 @@
 #include "core/rpc/chunks.h"
 #include "core/time.h"
 #include "core/version.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/job_spec.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_preparation.h"
@@ -114,6 +115,7 @@ Json RoundJson(const v1::RoundRecord& record) {
   if (!record.secagg_session().empty()) {
     round["secagg_session"] = ToHex(AsBytes(record.secagg_session()));
   }
+  if (record.clipping_norm() != 0) round["clipping_norm"] = record.clipping_norm();
   if (!record.model_digest().empty()) round["model_digest"] = ToHex(AsBytes(record.model_digest()));
   for (const v1::MetricValue& metric : record.metrics()) {
     round["metrics"][NameOf(metric)] = {{"value", metric.value()},
@@ -138,6 +140,13 @@ Json PrivacyJson(const v1::JobSpec& spec, const std::vector<v1::RoundRecord>& re
                {"privacy_unit", privacy::NameOf(jobs::UnitOf(privacy))},
                {"neighboring_relation", privacy::NameOf(jobs::RelationOf(privacy))},
                {"sampling", "poisson"}};
+  if (jobs::HasAdaptiveClipping(privacy)) {
+    const v1::AdaptiveClipping clipping = jobs::AdaptiveClippingOf(privacy);
+    json["adaptive_clipping"] = {{"initial_norm", clipping.initial_norm()},
+                                 {"target_quantile", clipping.target_quantile()},
+                                 {"learning_rate", clipping.learning_rate()},
+                                 {"count_stddev", clipping.count_stddev()}};
+  }
   if (privacy.has_metrics()) {
     json["metrics"] = {{"sums", run.with_metrics},
                        {"noise_multiplier", privacy.metrics().noise_multiplier()}};

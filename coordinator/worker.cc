@@ -240,7 +240,8 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const UnmaskWork& work, int num
   Unmasked unmasked{.result = {},
                     .sums = {.num_examples = sum.numbers.num_examples,
                              .metrics = std::move(sum.numbers.metrics),
-                             .session = work.exchange.exchange->id()},
+                             .session = work.exchange.exchange->id(),
+                             .next_clipping_norm = sum.numbers.next_clipping_norm},
                     .blamed = TextOf(step.blamed)};
   if (auto* model = std::get_if<NextModel>(&*product)) {
     unmasked.result = std::move(*model);

@@ -202,6 +202,9 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   }
   const std::uint64_t num_noisy_sums = noisy.has_value() ? noisy->num_values : 0;
   if (num_noisy_sums > 0) sections.push_back({secagg::RingBits::k64, num_noisy_sums});
+  const bool adapts =
+      is_update && spec.privacy().has_distributed() && HasAdaptiveClipping(spec.privacy());
+  if (adapts) sections.push_back({ring, 1});  // Votes.
   if (is_update) sections.push_back({ring, num_parameters});
   if (has_control) sections.push_back({ring, num_parameters});
   CHORALE_ASSIGN_OR_RETURN(secagg::VectorSpec vector,
@@ -209,7 +212,8 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   MaskedLayout layout(std::move(vector), kind);
   layout.num_exact_ = num_exact;
   layout.exact_bytes_ = num_exact * secagg::kExactSumBytes +
-                        num_noisy_sums * secagg::ElementBytes(secagg::RingBits::k64);
+                        num_noisy_sums * secagg::ElementBytes(secagg::RingBits::k64) +
+                        (adapts ? secagg::ElementBytes(ring) : 0);
   layout.num_parameters_ = num_parameters;
   layout.num_update_values_ = num_parameters * (has_control ? 2 : 1);
   layout.max_examples_ = masking.max_examples() == 0 ? kDefaultMaxExamples : masking.max_examples();
@@ -234,6 +238,10 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
         secagg::FixedPoint scale,
         secagg::FixedPoint::OfIntegers(ring, -std::ilogb(grid.step()), num_members));
     layout.fixed_points_.push_back(scale);
+    if (adapts) {
+      CHORALE_ASSIGN_OR_RETURN(const ClippingScale clipping, ClippingScaleOf(spec.privacy(), grid));
+      layout.adaptive_ = Adaptive{.privacy = spec.privacy(), .scale = clipping};
+    }
   }
   const auto add_scale = [&](double bound, double fallback) -> Status {
     CHORALE_ASSIGN_OR_RETURN(
@@ -273,7 +281,17 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
     }
     Add(layout.private_metrics_.max_loss(), encoding);
   }
+  if (layout.adaptive_) {
+    Add(layout.adaptive_->scale.gradient_norm, encoding);
+    Add(layout.adaptive_->scale.count_norm, encoding);
+  }
   layout.digest_ = crypto::Sha256(encoding);
+  return layout;
+}
+
+MaskedLayout MaskedLayout::WithClippingNorm(double norm) const {
+  MaskedLayout layout = *this;
+  layout.adaptive_->norm = norm;
   return layout;
 }
 
@@ -283,8 +301,9 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
   const bool has_gradients = step_factor_ != 0;
   CHORALE_RETURN_IF_ERROR(
       CheckSize("parameters", numbers.update, has_gradients ? 0 : num_parameters_));
-  CHORALE_RETURN_IF_ERROR(
-      CheckSize("gradients", numbers.gradient_sum, has_gradients ? num_parameters_ : 0));
+  const std::uint64_t num_votes = adaptive_ ? 1 : 0;
+  CHORALE_RETURN_IF_ERROR(CheckSize("gradients", numbers.gradient_sum,
+                                    has_gradients ? num_parameters_ + num_votes : 0));
   CHORALE_RETURN_IF_ERROR(CheckSize("changes of a control variate", numbers.control_change,
                                     has_control ? num_parameters_ : 0));
   CHORALE_RETURN_IF_ERROR(
@@ -301,12 +320,16 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
   const std::span<const std::int64_t> noisy =
       has_noisy_sums ? numbers.noisy_sums : numbers.metric_sum;
   if (!noisy.empty()) {
-    CHORALE_RETURN_IF_ERROR(noisy_scale_->EncodeIntegers(noisy, bytes.first(exact_bytes_)));
+    CHORALE_RETURN_IF_ERROR(noisy_scale_->EncodeIntegers(noisy, bytes.first(noisy_bytes())));
   }
   if (has_noisy_sums) return out;
   if (has_gradients) {
+    const secagg::FixedPoint& scale = fixed_points_[0];
+    CHORALE_RETURN_IF_ERROR(scale.EncodeIntegers(numbers.gradient_sum.first(num_parameters_),
+                                                 bytes.subspan(exact_bytes_)));
     CHORALE_RETURN_IF_ERROR(
-        fixed_points_[0].EncodeIntegers(numbers.gradient_sum, bytes.subspan(exact_bytes_)));
+        scale.EncodeIntegers(numbers.gradient_sum.subspan(num_parameters_),
+                             bytes.subspan(noisy_bytes(), exact_bytes_ - noisy_bytes())));
     return out;
   }
   if (numbers.num_examples > max_examples_) {
@@ -363,11 +386,20 @@ StatusOr<Bytes> MaskedLayout::Encode(const SiteNumbers& numbers) const {
 
 StatusOr<SummedNumbers> MaskedLayout::Summed(ByteSpan sum, std::uint32_t num_sites) const {
   if (is_private_) {
-    if (num_noisy_sums_ == 0) return SummedNumbers();
-    std::vector<double> sums(num_noisy_sums_);
-    noisy_scale_->Decode(sum, sums);
-    if (kind_ != MaskedKind::kUpdate) return SummedNumbers{.sums = std::move(sums)};
-    return SummedNumbers{.metrics = MetricsOf(private_metrics_, sums)};
+    SummedNumbers summed;
+    if (num_noisy_sums_ > 0) {
+      std::vector<double> sums(num_noisy_sums_);
+      noisy_scale_->Decode(sum.first(noisy_bytes()), sums);
+      if (kind_ != MaskedKind::kUpdate) return SummedNumbers{.sums = std::move(sums)};
+      summed.metrics = MetricsOf(private_metrics_, sums);
+    }
+    if (adaptive_) {
+      double votes = 0;
+      fixed_points_[0].Decode(sum.subspan(noisy_bytes()), {&votes, 1});
+      summed.next_clipping_norm = NextClippingNorm(adaptive_->privacy, adaptive_->norm,
+                                                   votes / adaptive_->scale.count_norm);
+    }
+    return summed;
   }
   std::vector<double> exact(num_exact_);
   secagg::DecodeExact(sum, exact);
@@ -397,7 +429,8 @@ void MaskedLayout::DecodeUpdates(std::uint64_t offset_bytes, ByteSpan sum,
                                  const SummedNumbers& summed, std::uint32_t num_sites,
                                  std::span<float> out) const {
   const std::uint64_t element = secagg::ElementBytes(fixed_points_[0].bits());
-  const double factor = step_factor_ != 0      ? step_factor_
+  const double clipping = adaptive_ ? adaptive_->norm / adaptive_->scale.gradient_norm : 1.0;
+  const double factor = step_factor_ != 0      ? step_factor_ * clipping
                         : weights_by_examples_ ? static_cast<double>(max_examples_) /
                                                      static_cast<double>(summed.num_examples)
                                                : 1.0 / num_sites;
@@ -430,6 +463,10 @@ crypto::Digest DigestOf(const MaskedTask& task) {
     Add(moments.imputed(), bytes);
   }
   Add(task.control_variate, bytes);
+  if (task.clipping_norm.has_value()) {
+    Add("clipping-norm", bytes);
+    Add(*task.clipping_norm, bytes);
+  }
   return crypto::Sha256(bytes);
 }
 

@@ -11,6 +11,7 @@
 #include "core/bytes.h"
 #include "core/crypto/digest.h"
 #include "core/status.h"
+#include "jobs/adaptive_clipping.h"
 #include "secagg/fixed_point.h"
 #include "secagg/parameters.h"
 #include "secagg/vector_spec.h"
@@ -47,7 +48,8 @@ struct SiteNumbers {
   std::span<const float> update = {};          // kUpdate: [num_parameters]
   std::span<const float> control_change = {};  // kUpdate under scaffold: [num_parameters]
   // kUpdate under privacy.distributed, instead of an update: the noisy sum of clipped gradients on
-  // the grid of jobs/privacy_spec.h. [num_parameters]
+  // the grid of jobs/privacy_spec.h. [num_parameters], and where clipping adapts the votes behind
+  // them.
   std::span<const std::int64_t> gradient_sum = {};
   // kUpdate of a private job, in rounds with metrics: the noisy sum of patients' vectors on the
   // grid of jobs/private_metrics.h. [NumMetricSums] or empty.
@@ -66,13 +68,16 @@ struct SummedNumbers {
   std::vector<double> sums = {};   // Every kind but kUpdate.
   // kUpdate: means over the rows behind them; in a private job, what noisy sums tell.
   std::vector<v1::MetricValue> metrics = {};
+  // kUpdate of a job whose clipping adapts: what gradients are shortened to in the next round.
+  std::optional<double> next_clipping_norm = {};
 };
 
 // The vector that one kind of report becomes: first numbers that are summed exactly
 // (secagg/exact_sum.h: rows, then metrics or sums), then updates as fixed point, each weighted by
 // the share of its rows in max_examples unless sites count the same, then changes of control
 // variates. Of a private job the first part is its noisy sum of metrics, zeros in rounds without
-// one, or that of its preparation, and else there is none. Immutable; safe for concurrent use.
+// one, or that of its preparation, and where clipping adapts the noisy sum of votes; else there is
+// none. Immutable; safe for concurrent use.
 class MaskedLayout {
  public:
   // `num_parameters`: of the job's model. `num_members`: of the session, since a sum may run over
@@ -81,6 +86,10 @@ class MaskedLayout {
   [[nodiscard]] static StatusOr<MaskedLayout> Create(const v1::JobSpec& spec, MaskedKind kind,
                                                      std::uint64_t num_parameters,
                                                      std::uint32_t num_members);
+
+  // The same, to read sums of a round in which gradients were shortened to `norm`. REQUIRES: a job
+  // whose clipping adapts.
+  [[nodiscard]] MaskedLayout WithClippingNorm(double norm) const;
 
   [[nodiscard]] const secagg::VectorSpec& vector() const { return vector_; }
   // Over sections, scales, bounds and weighting: two parties that read a sum in two ways have two
@@ -95,18 +104,25 @@ class MaskedLayout {
   // Bytes at the front of the vector that Summed reads.
   [[nodiscard]] std::uint64_t exact_bytes() const { return exact_bytes_; }
   // `sum` are the first exact_bytes() of a sum over sites, masks removed. INVALID_ARGUMENT: no
-  // numbers that sites could have: rows below the number of sites, or not whole.
+  // numbers that sites could have: rows below the number of sites, or not whole. REQUIRES: the
+  // round's clipping norm where clipping adapts.
   [[nodiscard]] StatusOr<SummedNumbers> Summed(ByteSpan sum, std::uint32_t num_sites) const;
   // The values that begin at byte `offset_bytes` of the vector, in float32: updates divided by
   // their weights, changes of control variates as their sum; sums of gradients as the step that
   // they make the model take. [sum / element bytes] REQUIRES:
-  // whole elements behind the exact part that do not run over the end of updates.
+  // whole elements behind the exact part that do not run over the end of updates; the round's
+  // clipping norm where clipping adapts.
   void DecodeUpdates(std::uint64_t offset_bytes, ByteSpan sum, const SummedNumbers& summed,
                      std::uint32_t num_sites, std::span<float> out) const;
 
  private:
   MaskedLayout(secagg::VectorSpec vector, MaskedKind kind)
       : vector_(std::move(vector)), kind_(kind) {}
+
+  // Of the exact part, those in front of votes.
+  [[nodiscard]] std::uint64_t noisy_bytes() const {
+    return num_noisy_sums_ * secagg::ElementBytes(secagg::RingBits::k64);
+  }
 
   secagg::VectorSpec vector_;
   MaskedKind kind_;
@@ -125,6 +141,12 @@ class MaskedLayout {
   std::uint64_t num_noisy_sums_ = 0;  // Of private metrics or of a private preparation.
   std::optional<secagg::FixedPoint> noisy_scale_;
   std::vector<secagg::FixedPoint> fixed_points_;  // Of the update, then of the control variate.
+  struct Adaptive {
+    v1::PrivacySpec privacy;
+    ClippingScale scale;
+    double norm = 0;
+  };
+  std::optional<Adaptive> adaptive_;  // Where clipping adapts.
 };
 
 // What a round asks, for secagg's H_task: the job, what it asks and in which round, and what came
@@ -134,7 +156,8 @@ struct MaskedTask {
   MaskedKind kind = MaskedKind::kUpdate;
   std::uint32_t round = 0;
   std::span<const v1::FeatureMoments> moments = {};
-  crypto::Digest control_variate{};  // Zeros where there is none.
+  crypto::Digest control_variate{};          // Zeros where there is none.
+  std::optional<double> clipping_norm = {};  // Where clipping adapts.
 };
 [[nodiscard]] crypto::Digest DigestOf(const MaskedTask& task);
 

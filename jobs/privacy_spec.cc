@@ -9,6 +9,7 @@
 
 #include "core/config/yaml.h"
 #include "data/data_spec.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/algorithm_spec.h"
 #include "jobs/masking.h"
 #include "jobs/noisy_sum.h"
@@ -237,6 +238,7 @@ Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan) {
   CHORALE_RETURN_IF_ERROR(training::ValidatePrivate(plan));
   CHORALE_RETURN_IF_ERROR(CheckNumbers(privacy));
   CHORALE_RETURN_IF_ERROR(CheckEnums(privacy));
+  CHORALE_RETURN_IF_ERROR(ValidateAdaptiveClipping(privacy));
   CHORALE_RETURN_IF_ERROR(CheckTraining(spec));
   CHORALE_RETURN_IF_ERROR(CheckRest(spec));
   CHORALE_RETURN_IF_ERROR(CheckImputation(spec));
@@ -399,9 +401,10 @@ Status CalibrateNoise(v1::JobSpec& spec) {
 }
 
 StatusOr<privacy::Grid> GridOf(const v1::PrivacySpec& privacy, std::uint64_t num_parameters) {
-  return GridOf(
-      NoisySum{.field = "privacy", .num_values = num_parameters, .norm = privacy.max_grad_norm()},
-      privacy);
+  return GridOf(NoisySum{.field = "privacy",
+                         .num_values = num_parameters + (HasAdaptiveClipping(privacy) ? 1 : 0),
+                         .norm = privacy.max_grad_norm()},
+                privacy);
 }
 
 privacy::GridEncoding EncodingOf(const v1::PrivacySpec& privacy) {

@@ -62,8 +62,9 @@ struct RoundsRun {
 // FAILED_PRECONDITION: no noise is enough.
 [[nodiscard]] Status CalibrateNoise(v1::JobSpec& spec);
 
-// The grid of whole numbers that sums are added up on. INVALID_ARGUMENT: C would have too many
-// steps, with what to change.
+// The grid of whole numbers that sums are added up on: of the job's parameters, and one number more
+// where clipping adapts (adaptive_clipping.h). INVALID_ARGUMENT: C would have too many steps, with
+// what to change.
 [[nodiscard]] StatusOr<privacy::Grid> GridOf(const v1::PrivacySpec& privacy,
                                              std::uint64_t num_parameters);
 [[nodiscard]] privacy::GridEncoding EncodingOf(const v1::PrivacySpec& privacy);

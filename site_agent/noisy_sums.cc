@@ -39,6 +39,21 @@ std::uint64_t NumUnits(const data::Examples& examples) {
              : std::uint64_t{*std::ranges::max_element(examples.patients)} + 1;
 }
 
+// Of a job whose clipping adapts.
+StatusOr<std::optional<jobs::ClippingScale>> ScaleOf(const NoisySums::Setup& setup,
+                                                     const privacy::Grid& grid) {
+  const v1::PrivacySpec& privacy = setup.spec.privacy();
+  if (jobs::HasAdaptiveClipping(privacy) != setup.clipping_norm.has_value()) {
+    return InvalidArgument("a clipping norm goes with clipping that adapts, and with no other");
+  }
+  if (!setup.clipping_norm.has_value()) return std::optional<jobs::ClippingScale>();
+  if (!jobs::IsClippingNorm(*setup.clipping_norm)) {
+    return InvalidArgument("the clipping norm must be in [1e-6, 1e6]");
+  }
+  CHORALE_ASSIGN_OR_RETURN(const jobs::ClippingScale scale, jobs::ClippingScaleOf(privacy, grid));
+  return std::optional(scale);
+}
+
 }  // namespace
 
 StatusOr<std::unique_ptr<NoisySums>> NoisySums::Create(const Setup& setup, privacy::NoiseKey key) {
@@ -52,7 +67,9 @@ StatusOr<std::unique_ptr<NoisySums>> NoisySums::Create(const Setup& setup, priva
   CHORALE_ASSIGN_OR_RETURN(
       const training::PatientSampler sampler,
       training::PatientSampler::Create(NumUnits(setup.examples), privacy.sample_rate()));
-  return std::unique_ptr<NoisySums>(new NoisySums(setup, grid, noise, sampler, std::move(key)));
+  CHORALE_ASSIGN_OR_RETURN(const std::optional<jobs::ClippingScale> scale, ScaleOf(setup, grid));
+  return std::unique_ptr<NoisySums>(
+      new NoisySums(setup, grid, noise, sampler, std::move(key), scale));
 }
 
 StatusOr<training::ClippedSumRequest> NoisySums::RequestFor(std::uint64_t step,
@@ -63,11 +80,12 @@ StatusOr<training::ClippedSumRequest> NoisySums::RequestFor(std::uint64_t step,
   CHORALE_ASSIGN_OR_RETURN(privacy::NoiseStream dropout,
                            key_.Open({.step = step, .purpose = "dropout"}));
   patients_ = sampler_.Sample(sampling);
+  const double bound = grid_.ClipNorm(jobs::EncodingOf(privacy));
   return training::ClippedSumRequest{.plan = setup_.plan,
                                      .train = setup_.examples,
                                      .parameters = parameters,
                                      .patients = patients_,
-                                     .max_grad_norm = grid_.ClipNorm(jobs::EncodingOf(privacy)),
+                                     .max_grad_norm = setup_.clipping_norm.value_or(bound),
                                      .clipping = ClippingOf(privacy.clipping()),
                                      .mode = ModeOf(privacy.grad_sample_mode()),
                                      .max_physical_batch_size = privacy.max_physical_batch_size(),
@@ -75,9 +93,17 @@ StatusOr<training::ClippedSumRequest> NoisySums::RequestFor(std::uint64_t step,
                                      .cancelled = &setup_.cancelled};
 }
 
+std::span<const double> NoisySums::Scaled(std::span<const float> clipped, double votes) {
+  const double factor = scale_->gradient_norm / *setup_.clipping_norm;
+  scaled_.resize(clipped.size() + 1);
+  for (std::size_t i = 0; i < clipped.size(); ++i) scaled_[i] = factor * double{clipped[i]};
+  scaled_.back() = scale_->count_norm * votes;
+  return scaled_;
+}
+
 StatusOr<std::vector<std::int64_t>> NoisySums::Sum(std::uint64_t step,
                                                    std::span<const float> parameters) {
-  std::vector<std::int64_t> noisy(parameters.size());
+  std::vector<std::int64_t> noisy(grid_.num_parameters());
   CHORALE_ASSIGN_OR_RETURN(privacy::NoiseStream stream,
                            key_.Open({.step = step, .purpose = "gradient"}));
   noise_.Draw(std::move(stream), noisy, setup_.num_threads);
@@ -92,15 +118,21 @@ StatusOr<std::vector<std::int64_t>> NoisySums::Sum(std::uint64_t step,
   if (jobs::EncodingOf(setup_.spec.privacy()) == privacy::GridEncoding::kFast) {
     CHORALE_ASSIGN_OR_RETURN(const training::ClippedSum clipped,
                              setup_.trainer.SumClippedGradients(request));
-    std::vector<std::int64_t> sum(parameters.size());
-    CHORALE_RETURN_IF_ERROR(privacy::RoundSum(grid_, clipped.sum, sum));
+    std::vector<std::int64_t> sum(noisy.size());
+    CHORALE_RETURN_IF_ERROR(
+        scale_ ? privacy::RoundSum(grid_, Scaled(clipped.sum, clipped.votes), sum)
+               : privacy::RoundSum(grid_, std::span<const float>(clipped.sum), sum));
     add(sum);
     return noisy;
   }
   privacy::PatientSum patients(grid_);
   // What fails its check adds nothing, and nobody is told.
-  request.on_patient = [&patients](std::span<const float> clipped, double) {
-    patients.Add(clipped);
+  request.on_patient = [&](std::span<const float> clipped, double vote) {
+    if (scale_) {
+      patients.Add(Scaled(clipped, vote));
+    } else {
+      patients.Add(clipped);
+    }
   };
   CHORALE_RETURN_IF_ERROR(setup_.trainer.SumClippedGradients(request).status());
   add(patients.sum());

@@ -8,6 +8,7 @@
 #include "core/rpc/chunks.h"
 #include "data/data_spec.h"
 #include "data/dataset.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/job_spec.h"
 #include "jobs/masking.h"
 
@@ -69,6 +70,18 @@ Status CheckRound(std::uint32_t round, std::uint64_t low, std::uint64_t high) {
                          Text(round));
 }
 
+StatusOr<std::optional<double>> CheckClipping(const v1::Task& task, const v1::JobSpec& job) {
+  const double norm = task.training().clipping_norm();
+  if (!jobs::HasAdaptiveClipping(job.privacy())) {
+    if (norm == 0) return std::optional<double>();
+    return InvalidArgument(
+        "task.training.clipping_norm must be unset for a job whose clipping does not adapt");
+  }
+  const Status fits = jobs::CheckClippingNorm(job.privacy(), task.round(), norm);
+  if (fits.ok()) return std::optional(norm);
+  return InvalidArgument("task.training.clipping_norm " + MessageOf(fits));
+}
+
 StatusOr<CheckedTask> CheckTraining(const v1::Task& task, const v1::JobSpec& job,
                                     std::uint64_t model_bytes) {
   if (job.has_newton()) {
@@ -91,6 +104,7 @@ StatusOr<CheckedTask> CheckTraining(const v1::Task& task, const v1::JobSpec& job
         checked.control_variate,
         CheckBlob(training.control_variate(), model_bytes, "task.training.control_variate"));
   }
+  CHORALE_ASSIGN_OR_RETURN(checked.clipping_norm, CheckClipping(task, job));
   CHORALE_ASSIGN_OR_RETURN(checked.moments, CheckMoments(training.moments(), job, "task.training"));
   return checked;
 }

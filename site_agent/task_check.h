@@ -26,6 +26,8 @@ struct CheckedTask {
   std::optional<crypto::BlobId> model = std::nullopt;
   // Training under scaffold, after its first round: the server's, float32 [num_parameters].
   std::optional<crypto::BlobId> control_variate = std::nullopt;
+  // Training whose clipping adapts: what gradients are shortened to in this round.
+  std::optional<double> clipping_norm = std::nullopt;
   // Under federated standardisation only: one for each numeric feature, finite, deviations above 0.
   std::vector<data::Moments> moments = {};
   // Under secure aggregation: a SignedMessage of RoundStart, which nobody has read yet.

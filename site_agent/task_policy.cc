@@ -11,6 +11,7 @@
 
 #include "core/bytes.h"
 #include "data/preparation.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_metrics.h"
@@ -204,7 +205,8 @@ std::uint64_t NumValues(ReportKind kind, const PlannedJob& planned) {
       return jobs::HasPrivatePreparation(spec) ? jobs::PreparationSumOf(spec).num_values
                                                : data::PreparationSize(spec.data());
     case ReportKind::kUpdate:
-      return spec.training().has_scaffold() ? 2 * num_parameters : num_parameters;
+      if (spec.training().has_scaffold()) return 2 * num_parameters;
+      return num_parameters + (jobs::HasAdaptiveClipping(spec.privacy()) ? 1 : 0);  // Votes.
     case ReportKind::kNewtonSums:
       return training::NewtonSumsSize(num_parameters);
     case ReportKind::kPersonalMetrics:

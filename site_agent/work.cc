@@ -13,6 +13,7 @@
 #include "core/storage/file.h"
 #include "data/data_spec.h"
 #include "data/preparation.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "site_agent/model_fetch.h"
@@ -61,8 +62,12 @@ std::uint64_t MemoryBesideTraining(ReportKind kind, const PlannedJob& planned,
     case ReportKind::kUpdate:
     case ReportKind::kPersonalMetrics:
       // Start and update; a copy to keep or to report; three control variates.
-      // Of a private step: noise and sum as 64-bit numbers; rows by record are a copy.
-      if (jobs::IsPrivate(spec)) return Sum({examples, examples, 7 * layout.size_bytes()});
+      // Of a private step: noise and sum as 64-bit numbers; where clipping adapts, one more vector
+      // of them; rows by record are a copy.
+      if (jobs::IsPrivate(spec)) {
+        const std::uint64_t vectors = jobs::HasAdaptiveClipping(spec.privacy()) ? 9 : 7;
+        return Sum({examples, examples, vectors * layout.size_bytes()});
+      }
       return Sum({examples, (spec.training().has_scaffold() ? 6 : 3) * layout.size_bytes()});
   }
   return std::numeric_limits<std::uint64_t>::max();

@@ -138,6 +138,7 @@ StatusOr<Masking> Work::OpenRound(const Admitted& admitted) {
   if (admitted.task.control_variate.has_value()) {
     masked.control_variate = admitted.task.control_variate->digest;
   }
+  masked.clipping_norm = admitted.task.clipping_norm;
   MaskedRound round{.start = admitted.task.round_start, .task = jobs::DigestOf(masked)};
   if (admitted.task.model.has_value()) round.model = admitted.task.model->digest;
   CHORALE_ASSIGN_OR_RETURN(

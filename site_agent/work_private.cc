@@ -17,15 +17,16 @@
 namespace chorale::site_agent {
 namespace {
 
-// What a round computes, for the ledger: the same task about another round or model is another
-// step.
+// What a round computes, for the ledger: the same task about another round, model or clipping norm
+// is another step.
 crypto::Digest ContentOf(const jobs::VerifiedJob& job, const CheckedTask& task) {
   const bool is_preparation = task.facts.kind == ReportKind::kPreparation;
   crypto::Sha256Hasher hasher;
   hasher.Update(jobs::DigestOf(
       {.job = job.spec_digest,
        .kind = is_preparation ? jobs::MaskedKind::kPreparation : jobs::MaskedKind::kUpdate,
-       .round = task.round}));
+       .round = task.round,
+       .clipping_norm = task.clipping_norm}));
   if (task.model.has_value()) hasher.Update(task.model->digest);
   return std::move(hasher).Finish();
 }
@@ -107,6 +108,7 @@ WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
                          .honest_sites = admitted.masking->honest_sites,
                          .trainer = *parts_.trainer,
                          .num_threads = static_cast<int>(parts_.config.threads()),
+                         .clipping_norm = admitted.task.clipping_norm,
                          .cancelled = cancellation.flag()},
                         privacy::NoiseKey::Generate(job_id, SiteId(parts_.site)));
   if (!sums.ok()) return refuse(ReasonCode::kJobInvalid, sums.status());

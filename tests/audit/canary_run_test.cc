@@ -41,8 +41,8 @@ class CanaryRunTest : public testing::Test {
 
 TEST_F(CanaryRunTest, WhatAgentsRunPassesWithEveryEncodingAndClipping) {
   for (const v1::GridEncoding encoding : {v1::GRID_ENCODING_VERIFIED, v1::GRID_ENCODING_FAST}) {
-    for (const v1::Clipping clipping :
-         {v1::CLIPPING_FLAT, v1::CLIPPING_PER_LAYER, v1::CLIPPING_AUTOMATIC}) {
+    for (const v1::Clipping clipping : {v1::CLIPPING_FLAT, v1::CLIPPING_PER_LAYER,
+                                        v1::CLIPPING_AUTOMATIC, v1::CLIPPING_ADAPTIVE}) {
       spec_.mutable_privacy()->set_encoding(encoding);
       spec_.mutable_privacy()->set_clipping(clipping);
       const Evidence evidence = Run().value();

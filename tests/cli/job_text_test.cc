@@ -73,6 +73,13 @@ TEST(JobTextTest, HasNoLossWithoutMetric) {
   EXPECT_EQ(LossText(round), "-");
 }
 
+TEST(JobTextTest, TellsTheClippingNormWhereItAdapts) {
+  v1::RoundRecord round;
+  EXPECT_EQ(ClippingText(round), "");
+  round.set_clipping_norm(0.0412);
+  EXPECT_EQ(ClippingText(round), "clipping norm 0.0412");
+}
+
 TEST(JobTextTest, LabelsRoundsThatMakeAModelByNumber) {
   EXPECT_EQ(RoundLabel("preparation", 0), "preparation");
   EXPECT_EQ(RoundLabel("training", 3), "3");

@@ -247,6 +247,29 @@ TEST_F(PrivacyVerbsTest, PlansWhatAJobWouldCostAndSpendsNothing) {
                         "poisson, accountant rdp, for 105 steps over the consortium's patients"));
 }
 
+TEST_F(PrivacyVerbsTest, PlansWhatIsSpentOnTheCountOfClippingThatAdapts) {
+  const std::filesystem::path file = directory_.path() / "job.yaml";
+  std::ofstream(file) << kPrivateJob
+                      << "  clipping: adaptive\n  adaptive_clipping: {initial_norm: 0.5}\n";
+
+  const nlohmann::json plan = Json({"plan", file.string(), "--sites", "4"});
+
+  EXPECT_NEAR(plan["noise_multiplier"], 9.139, 1e-3);  // As much as without.
+  const nlohmann::json& clipping = plan["adaptive_clipping"];
+  EXPECT_EQ(clipping["initial_norm"], 0.5);
+  EXPECT_EQ(clipping["target_quantile"], 0.5);
+  // Five times the multiplier; twice the variance where all four sites are honest.
+  EXPECT_NEAR(clipping["deviation_in_patients"], 5 * 9.139 * std::sqrt(2), 0.5);
+  EXPECT_NEAR(clipping["noise_multiplier_of_gradients"], 9.139 / std::sqrt(0.99), 0.01);
+  EXPECT_THAT(MustRun({"privacy", "plan", file.string()}),
+              HasSubstr("adapts from norm 0.5 to the 0.5 quantile of gradients"));
+
+  std::ofstream(file) << kPrivateJob
+                      << "  clipping: adaptive\n  adaptive_clipping: {count_stddev: 3}\n";
+  EXPECT_THAT(Error({"plan", file.string()}, ExitCode::kInvalid),
+              HasSubstr("privacy.adaptive_clipping.count_stddev must be at least 0.7072 times"));
+}
+
 TEST_F(PrivacyVerbsTest, PlansNothingForAJobWithoutPrivacy) {
   const std::filesystem::path file = directory_.path() / "job.yaml";
   const std::string text(kPrivateJob);

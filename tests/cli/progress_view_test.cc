@@ -173,6 +173,16 @@ TEST(ProgressBlockTest, CutsALongListOfSites) {
   EXPECT_EQ(lines.size(), 24u);
 }
 
+TEST(ProgressViewTest, TellsTheClippingNormOfARound) {
+  v1::RoundRecord round;
+  round.set_phase("training");
+  round.set_round(4);
+  round.set_published(true);
+  round.set_clipping_norm(1.25);
+
+  EXPECT_EQ(DescribeRound(round), "round 4 published: in 0, late 0, out 0; clipping norm 1.25");
+}
+
 TEST(ProgressViewTest, CallsTheRoundBeforeTheFirstByItsPhase) {
   v1::RoundRecord round;
   round.set_phase("preparation");

@@ -1,12 +1,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/rpc/chunks.h"
+#include "jobs/adaptive_clipping.h"
+#include "jobs/privacy_spec.h"
+#include "secagg/refusal.h"
 #include "tests/coordinator/engine_fixture.h"
 #include "tests/coordinator/masked_site.h"
 
@@ -77,13 +81,17 @@ class EngineMaskingTest : public EngineTest {
     const v1::Task task = Task(site);
     if (task.has_training()) {
       const std::vector<float> update(kNumParameters, value);
+      std::vector<std::int64_t> gradients(kNumParameters + 1, 0);
+      gradients.back() = votes_;
+      const jobs::SiteNumbers numbers =
+          spec_.has_privacy() ? jobs::SiteNumbers{.gradient_sum = gradients}
+                              : jobs::SiteNumbers{.update = update, .num_examples = num_examples};
       CHORALE_ASSIGN_OR_RETURN(
           const MaskedSite::MaskedReport report,
           sites_.at(site)->Report(
               task, spec_,
               crypto::DigestFromBytes(AsBytes(task.training().global_model().digest())).value(),
-              jobs::MaskedKind::kUpdate, kNumParameters,
-              {.update = update, .num_examples = num_examples}, clock_.WallNow()));
+              jobs::MaskedKind::kUpdate, kNumParameters, numbers, clock_.WallNow()));
       return Send(site, report.vector, report.masked_input);
     }
     const v1::BlobDescriptor& message =
@@ -140,6 +148,7 @@ class EngineMaskingTest : public EngineTest {
   v1::ShowJobResponse Shown(const JobId& id) { return *engine_->Show(id); }
 
   v1::JobSpec spec_;
+  std::int64_t votes_ = 0;  // Of every site, in steps; of private jobs whose clipping adapts.
   std::map<std::string, std::unique_ptr<MaskedSite>> sites_;
 };
 
@@ -446,6 +455,84 @@ TEST_F(EngineMaskingTest, AReportThatIsNotWhatItsSiteSignedIsLeftOut) {
   EXPECT_TRUE(record.published());
   EXPECT_EQ(record.num_examples(), 60u);
   EXPECT_EQ(StatesOf(record)["west"], v1::SITE_STATE_REFUSED);
+}
+
+// ---------------------------------------------------------------------------- clipping that adapts
+
+class EngineClippingTest : public EngineMaskingTest {
+ protected:
+  static v1::JobSpec AdaptiveSpec() {
+    v1::JobSpec spec = support::PrivateJob();
+    spec.mutable_rounds()->set_count(3);
+    spec.mutable_rounds()->set_max_abandoned(2);
+    spec.mutable_privacy()->set_noise_multiplier(10);
+    spec.mutable_privacy()->set_clipping(v1::CLIPPING_ADAPTIVE);
+    spec.mutable_privacy()->mutable_adaptive_clipping()->set_initial_norm(0.5);
+    return spec;
+  }
+  // Makes every site's vote that of so many patients, for (or against) the norm.
+  void VoteFor(double patients) {
+    const auto grid = jobs::GridOf(spec_.privacy(), kNumParameters);
+    const double steps = jobs::ClippingScaleOf(spec_.privacy(), *grid)->count_norm / grid->step();
+    votes_ = static_cast<std::int64_t>(patients * steps);
+  }
+  double NormTold(const std::string& site = "north") {
+    return Task(site).training().clipping_norm();
+  }
+};
+
+TEST_F(EngineClippingTest, SitesAreToldTheNormThatTheirVotesMade) {
+  const JobId id = Start(AdaptiveSpec());
+  ExchangeKeys();
+  EXPECT_EQ(NormTold(), 0.5);
+  VoteFor(-10);  // Of an expected batch of 100, four sites: b = 0.5 - 40 / 200.
+  DoRound();
+  const double second = 0.5 * std::exp(0.2 * 0.2);
+  EXPECT_DOUBLE_EQ(NormTold(), second);
+  VoteFor(25);  // All of the batch.
+  DoRound();
+  EXPECT_DOUBLE_EQ(NormTold(), second * std::exp(-0.2 * 0.5));
+  DoRound();
+
+  const v1::ShowJobResponse shown = Shown(id);
+  EXPECT_EQ(shown.job().state(), v1::JOB_STATE_COMPLETED) << shown.job().reason();
+  EXPECT_EQ(shown.rounds(0).clipping_norm(), 0.5);
+  EXPECT_DOUBLE_EQ(shown.rounds(1).clipping_norm(), second);
+}
+
+TEST_F(EngineClippingTest, TheNormSurvivesARestartAndARoundThatIsAbandoned) {
+  const JobId id = Start(AdaptiveSpec());
+  ExchangeKeys();
+  VoteFor(-10);
+  DoRound();
+  const double norm = NormTold();
+  EXPECT_NE(norm, 0.5);
+  Restart();
+  for (const std::string& site : kSites) Connect(site, {}, "the same process");
+  EXPECT_EQ(NormTold(), norm);
+
+  DoStep({"east"});
+  Advance(std::chrono::seconds(61));  // The others are late.
+  ASSERT_EQ(Shown(id).rounds_size(), 2);
+  EXPECT_FALSE(Shown(id).rounds(1).published());
+  ExchangeKeys();
+  EXPECT_EQ(NormTold(), norm);
+  DoRound();
+  EXPECT_EQ(Shown(id).rounds(2).clipping_norm(), norm);
+}
+
+TEST_F(EngineClippingTest, SitesThatWereToldTwoNormsDoNotTakePart) {
+  Start(AdaptiveSpec());
+  ExchangeKeys();
+  v1::Task lie = Task("north");
+  lie.mutable_training()->set_clipping_norm(0.6);
+  const std::vector<std::int64_t> gradients(kNumParameters + 1, 0);
+  const auto report = sites_["north"]->Report(
+      lie, spec_, crypto::DigestFromBytes(AsBytes(lie.training().global_model().digest())).value(),
+      jobs::MaskedKind::kUpdate, kNumParameters, {.gradient_sum = gradients}, clock_.WallNow());
+  // The round's start is signed for another task.
+  EXPECT_EQ(secagg::RefusalOf(report.status()), secagg::RefusalCode::kParametersNotApproved)
+      << report.status();
 }
 
 TEST_F(EngineMaskingTest, TwoSitesAreTooFew) {

@@ -48,6 +48,8 @@ std::vector<JobEvent> OneOfEach() {
       RoundAggregated{
           .result = Blob(),
           .masked = MaskedSums{.num_examples = 77, .metrics = {metric}, .session = {5}}},
+      RoundAggregated{.result = Blob(),
+                      .masked = MaskedSums{.session = {5}, .next_clipping_norm = 0.1}},
       CohortSelected{.sites = {SiteId("north")},
                      .begins_session = true,
                      .wall_time = kNow,

@@ -72,8 +72,9 @@ class MaskedSite {
     CHORALE_ASSIGN_OR_RETURN(
         const jobs::MaskedLayout layout,
         jobs::MaskedLayout::Create(spec, kind, num_parameters, session_->membership()->terms->num_members()));
-    const jobs::MaskedTask masked{
+    jobs::MaskedTask masked{
         .job = crypto::Sha256(AsBytes(task.job().spec())), .kind = kind, .round = task.round()};
+    if (const double norm = task.training().clipping_norm(); norm != 0) masked.clipping_norm = norm;
     const ByteSpan start = AsBytes(task.round_start());
     CHORALE_ASSIGN_OR_RETURN(
         const std::vector<secagg::ClientAction> actions,

@@ -8,6 +8,7 @@
 
 #include "chorale/v1/federation.pb.h"
 #include "chorale/v1/jobs.pb.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/job_spec.h"
 #include "site_agent/task_check.h"
 
@@ -37,5 +38,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const auto& blob : {checked->model, checked->control_variate}) {
     if (blob.has_value() && blob->size_bytes != model_bytes) std::abort();
   }
+  const bool adapts = jobs::HasAdaptiveClipping(spec.privacy()) && task.has_training();
+  if (checked->clipping_norm.has_value() != adapts) std::abort();
+  if (adapts && !jobs::IsClippingNorm(*checked->clipping_norm)) std::abort();
   return 0;
 }

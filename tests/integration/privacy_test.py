@@ -204,6 +204,45 @@ class PlacesOfNoiseTest(unittest.TestCase):
                         {"clipping": "automatic", "privacy_unit": "record"}):
             self.assertTrue(self.values(private_job(count=2, privacy=privacy)))
 
+    def test_clipping_that_adapts_follows_the_gradients_and_ends_with_the_job(self):
+        for encoding in ("verified", "fast"):
+            # So large an epsilon leaves so little noise that the votes themselves show; so small a learning rate leaves
+            # the gradients as they are.
+            job = private_job(count=4, privacy={
+                "target_epsilon": 900, "sample_rate": 1, "expected_patients": 486, "encoding": encoding,
+                "clipping": "adaptive", "adaptive_clipping": {"initial_norm": 0.3, "count_stddev": 1}})
+            job["training"]["optimizer"] = {"sgd": {"learning_rate": 1e-12}}
+            job_id, shown = self.federation.train(job)
+            model = self.federation.pull(job_id)
+            norms = [record["clipping_norm"] for record in json.loads((model / "manifest.json").read_text())["rounds"]]
+            self.assertEqual(norms, [record["clipping_norm"] for record in shown["rounds"]])
+            self.assertEqual(len(norms), 4)
+            self.assertEqual(norms[0], 0.3)
+
+            values = load_safetensors(model / "model.safetensors")
+            flat = {name: value.ravel().astype(float) for name, value in values.items()}
+            parameters = numpy.append(next(v for name, v in flat.items() if name.endswith("weight")),
+                                      next(v for name, v in flat.items() if name.endswith("bias")))
+            lengths = self.gradient_norms(parameters)
+            for norm, after in zip(norms, norms[1:]):
+                votes = numpy.clip(8 * (1 - lengths / norm), -1, 1).sum()
+                unclipped = min(max(0.5 + votes / (2 * 486), 0), 1)
+                expected = norm * numpy.exp(-0.2 * (unclipped - 0.5))
+                # Four shares of a half each: 6 deviations of a patient and a half.
+                self.assertAlmostEqual(after / expected, 1, delta=0.2 * 6 * 1.5 / 486)
+                self.assertGreater(after, norm)  # Most gradients are longer than 0.3.
+            text = federation.run("job", "show", job_id, "--as", self.federation.researcher)
+            self.assertIn("clipping norm 0.3", text)
+
+    def gradient_norms(self, parameters):
+        norms = []
+        for path in self.federation.csv_files:
+            with open(path, newline="") as file:
+                for row in csv.DictReader(file):
+                    if row["split"] == "train":
+                        norms.append(numpy.linalg.norm(self.clipped_gradient(row, parameters, 1e9)))
+        return numpy.array(norms)
+
     def test_a_step_is_that_of_the_clipped_gradients_of_all_patients(self):
         # So large an epsilon leaves so little noise that the sum itself shows.
         privacy = {"target_epsilon": 900, "sample_rate": 1, "max_grad_norm": 0.8}

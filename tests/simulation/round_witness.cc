@@ -6,6 +6,7 @@
 #include <span>
 
 #include "data/data_spec.h"
+#include "jobs/adaptive_clipping.h"
 #include "jobs/job_spec.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
@@ -125,6 +126,13 @@ Status RoundWitness::AddResult(const v1::RoundAggregated& result,
   CHORALE_ASSIGN_OR_RETURN(const ParameterVector start, Read(blobs, model_));
   CHORALE_ASSIGN_OR_RETURN(const ParameterVector model, Read(blobs, round.model));
   if (start.size() != model.size()) return Wrong("the model has changed its size");
+  const double next_norm = result.masked().clipping_norm();
+  if (jobs::HasAdaptiveClipping(spec_.privacy())) {
+    CHORALE_RETURN_IF_ERROR(Annotate(
+        jobs::CheckClippingNorm(spec_.privacy(), round.round + 1, next_norm), "a clipping norm"));
+  } else if (next_norm != 0) {
+    return Wrong("a clipping norm of a job whose clipping does not adapt");
+  }
   if (!jobs::IsPrivate(spec_)) {
     CHORALE_RETURN_IF_ERROR(CheckPlainModel(round, start, model));
     if (is_masked) CHORALE_RETURN_IF_ERROR(CheckMaskedModel(round, result, start, model));

@@ -99,6 +99,7 @@ void MakePrivate(v1::JobSpec& spec) {
   privacy.set_noise_multiplier(kNoiseMultiplier);
   privacy.set_spare_rounds(kAttemptsOfPrivateJob);
   privacy.mutable_distributed();
+  if (spec.seed() % 2 == 0) privacy.set_clipping(v1::CLIPPING_ADAPTIVE);
 }
 
 // A noisy sum before the first round.

@@ -6,8 +6,12 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <optional>
 #include <string>
 
+#include "jobs/adaptive_clipping.h"
+#include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "tests/site_agent/noisy_steps.h"
 #include "tests/support/valid_job.h"
@@ -72,6 +76,7 @@ class NoisySumsTest : public testing::Test {
                               .examples = examples,
                               .honest_sites = honest_sites_,
                               .trainer = Trainer(),
+                              .clipping_norm = clipping_norm_,
                               .cancelled = cancelled_},
                              std::move(key))
         .value();
@@ -98,6 +103,7 @@ class NoisySumsTest : public testing::Test {
       training::PlanFor(training::MakeMlp({8, 4}, v1::ACTIVATION_TANH), kNumInputs);
   ParameterVector parameters_ = training::MakeParameters(plan_, 3);
   std::uint32_t honest_sites_ = 3;
+  std::optional<double> clipping_norm_;
   const std::atomic<bool> cancelled_ = false;
 };
 
@@ -367,6 +373,210 @@ TEST_F(NoisySumsTest, GradientsAreOverTheExpectedBatchWhoeverWasDrawn) {
     for (std::size_t i = 0; i < sum.size(); ++i) {
       EXPECT_FLOAT_EQ(gradient[i],
                       static_cast<float>(static_cast<double>(sum[i]) * Grid().step() / 300));
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------- clipping that adapts
+
+class AdaptiveSumsTest : public NoisySumsTest {
+ protected:
+  AdaptiveSumsTest() {
+    privacy().set_clipping(v1::CLIPPING_ADAPTIVE);
+    clipping_norm_ = 1;
+  }
+  jobs::ClippingScale Scale() const {
+    return jobs::ClippingScaleOf(spec_.privacy(), Grid()).value();
+  }
+  // What the test would see nothing below: no patient of this model has a gradient that is longer
+  // than some, and then the vote is nearly all that moves.
+  double LeastOfLargest(double norm) const {
+    return norm <= 1 ? 0.98 * Grid().norm_in_steps() : 0.98 * Scale().count_norm / Grid().step();
+  }
+  // What sums without noise tell: the same key with patients and without.
+  Steps Contributions(const data::Examples& examples) const {
+    return Minus(Sum(examples), Sum(NoGradients()));
+  }
+};
+
+// Whatever bound the coordinator tells, C in the grid is what a patient moves gradient and vote by.
+TEST_F(AdaptiveSumsTest, OnePatientMoreMovesTheSumByNoMoreThanTheSensitivityAtAnyClippingNorm) {
+  const data::Examples without = PatientsOf(plan_, 6, 7);
+  const std::vector<Hostile> hostile = HostilePatients();
+  for (const double norm : {1e-6, 1e-3, 0.1, 1.0, 1e3, 1e6}) {
+    clipping_norm_ = norm;
+    const Steps sum = Sum(without);
+    ASSERT_EQ(sum.size(), parameters_.size() + 1);
+    double largest = 0;
+    for (std::size_t i = 0; i < hostile.size(); ++i) {
+      const Steps moved = Minus(Sum(With(without, hostile[i].rows, hostile[i].target)), sum);
+      EXPECT_TRUE(SquareOf(moved) <= Grid().max_square()) << "patient " << i << ", norm " << norm;
+      largest = std::max(largest, std::sqrt(static_cast<double>(SquareOf(moved))));
+    }
+    EXPECT_GT(largest, LeastOfLargest(norm)) << norm;
+  }
+}
+
+TEST_F(AdaptiveSumsTest, OnePatientMoreMovesAFastSumByNoMoreThanItsSensitivityAtAnyClippingNorm) {
+  privacy().set_encoding(v1::GRID_ENCODING_FAST);
+  const data::Examples without = PatientsOf(plan_, 6, 7);
+  const std::vector<Hostile> hostile = HostilePatients();
+  const double bound = Grid().Sensitivity(privacy::GridEncoding::kFast);
+  for (const v1::GradSampleMode mode : {v1::GRAD_SAMPLE_MODE_BK, v1::GRAD_SAMPLE_MODE_MICRO}) {
+    privacy().set_grad_sample_mode(mode);
+    for (const double norm : {1e-6, 1e-3, 1.0, 1e6}) {
+      clipping_norm_ = norm;
+      const Steps sum = Sum(without);
+      double largest = 0;
+      for (std::size_t i = 0; i < hostile.size(); ++i) {
+        const Steps moved = Minus(Sum(With(without, hostile[i].rows, hostile[i].target)), sum);
+        const double distance = std::sqrt(static_cast<double>(SquareOf(moved)));
+        EXPECT_LE(distance, bound) << "patient " << i << ", norm " << norm;
+        largest = std::max(largest, distance);
+      }
+      EXPECT_GT(largest, LeastOfLargest(norm)) << norm;
+    }
+  }
+}
+
+// A patient whose gradient is just as long as the bound: what the others' rounding does to it must
+// not turn its vote over.
+TEST_F(AdaptiveSumsTest, AVoteAtTheBoundHardlyMovesWithWhoElseIsDrawn) {
+  privacy().set_encoding(v1::GRID_ENCODING_FAST);
+  privacy().set_grad_sample_mode(v1::GRAD_SAMPLE_MODE_BK);
+  const data::Examples all = PatientsOf(plan_, 33, 7);
+  const auto votes = [&](double norm, std::vector<std::uint32_t> patients) {
+    return Trainer()
+        .SumClippedGradients({.plan = plan_,
+                              .train = all,
+                              .parameters = parameters_,
+                              .patients = patients,
+                              .max_grad_norm = norm,
+                              .mode = training::GradSampleMode::kBookKeeping})
+        ->votes;
+  };
+  double norm = 1;
+  for (int i = 0; i < 60; ++i) norm *= 1 - 0.05 * votes(norm, {5});
+  EXPECT_NEAR(votes(norm, {5}), 0, 1e-6);
+  std::vector<std::uint32_t> everybody(33);
+  std::iota(everybody.begin(), everybody.end(), 0u);
+  std::vector<std::uint32_t> others = everybody;
+  others.erase(others.begin() + 5);
+  EXPECT_NEAR(votes(norm, everybody) - votes(norm, others), 0, 1e-3);
+}
+
+TEST_F(AdaptiveSumsTest, GradientsAreThoseOfTheNormBroughtToTheGridsBound) {
+  const data::Examples examples = PatientsOf(plan_, 9, 7);
+  for (const v1::GridEncoding encoding : {v1::GRID_ENCODING_VERIFIED, v1::GRID_ENCODING_FAST}) {
+    privacy().set_encoding(encoding);
+    for (const double norm : {0.01, 0.3, 50.0}) {
+      clipping_norm_ = norm;
+      std::vector<std::uint32_t> everybody(9);
+      std::iota(everybody.begin(), everybody.end(), 0u);
+      const training::ClippedSum clipped = Trainer()
+                                               .SumClippedGradients({.plan = plan_,
+                                                                     .train = examples,
+                                                                     .parameters = parameters_,
+                                                                     .patients = everybody,
+                                                                     .max_grad_norm = norm})
+                                               .value();
+      const Steps sum = Contributions(examples);
+      const double steps = Scale().gradient_norm / Grid().step() / norm;
+      // Each of nine is rounded; and single precision has six digits.
+      for (std::size_t i = 0; i < clipped.sum.size(); ++i) {
+        EXPECT_NEAR(static_cast<double>(sum[i]), steps * double{clipped.sum[i]},
+                    5 + 1e-4 * steps * norm);
+      }
+      EXPECT_NEAR(static_cast<double>(sum.back()),
+                  clipped.votes * Scale().count_norm / Grid().step(), 5);
+    }
+  }
+}
+
+TEST_F(AdaptiveSumsTest, VotesHaveTheNoiseOfAnyOtherCoordinate) {
+  const data::Examples nothing = NoGradients();
+  const std::unique_ptr<NoisySums> sums = Make(nothing, KeyOf(1));
+  constexpr int kNumSteps = 200;
+  double square = 0;
+  for (std::uint64_t step = 0; step < kNumSteps; ++step) {
+    const auto noise = static_cast<double>(sums->Sum(step, parameters_)->back());
+    square += noise * noise;
+  }
+  const double deviations = (square / ShareVariance() - kNumSteps) / std::sqrt(2.0 * kNumSteps);
+  EXPECT_LT(std::abs(deviations), kMostDeviations);
+}
+
+TEST_F(AdaptiveSumsTest, TakesANormWhereClippingAdaptsAndThereAlone) {
+  const data::Examples examples = PatientsOf(plan_, 2, 7);
+  const auto create = [&] {
+    return NoisySums::Create({.spec = spec_,
+                              .plan = plan_,
+                              .examples = examples,
+                              .trainer = Trainer(),
+                              .clipping_norm = clipping_norm_,
+                              .cancelled = cancelled_},
+                             KeyOf(1))
+        .status()
+        .code();
+  };
+  EXPECT_EQ(create(), StatusCode::kOk);
+  for (const double wrong : {0.0, -1.0, 1e-7, 1e7, std::nan("")}) {
+    clipping_norm_ = wrong;
+    EXPECT_EQ(create(), StatusCode::kInvalidArgument) << wrong;
+  }
+  clipping_norm_.reset();
+  EXPECT_EQ(create(), StatusCode::kInvalidArgument);
+  clipping_norm_ = 1;
+  privacy().set_clipping(v1::CLIPPING_FLAT);
+  EXPECT_EQ(create(), StatusCode::kInvalidArgument);
+}
+
+// The whole loop at a model that stays as it is, nearly without noise: the norm comes to the
+// quantile of the patients' gradients wherever it begins.
+TEST_F(AdaptiveSumsTest, TheNormConvergesToTheQuantileOfTheGradients) {
+  constexpr std::size_t kNumPatients = 101;
+  const data::Examples examples = PatientsOf(plan_, kNumPatients, 7);
+  privacy().set_noise_multiplier(0.02);
+  privacy().set_expected_patients(kNumPatients);
+  honest_sites_ = 1;
+  std::vector<double> norms;
+  std::vector<std::uint32_t> everybody(kNumPatients);
+  std::iota(everybody.begin(), everybody.end(), 0u);
+  ASSERT_TRUE(Trainer()
+                  .SumClippedGradients({.plan = plan_,
+                                        .train = examples,
+                                        .parameters = parameters_,
+                                        .patients = everybody,
+                                        .max_grad_norm = 1e6,
+                                        .on_patient =
+                                            [&](std::span<const float> gradient, double) {
+                                              double square = 0;
+                                              for (const float value : gradient) {
+                                                square += double{value} * double{value};
+                                              }
+                                              norms.push_back(std::sqrt(square));
+                                            }})
+                  .ok());
+  std::ranges::sort(norms);
+  for (const v1::GridEncoding encoding : {v1::GRID_ENCODING_VERIFIED, v1::GRID_ENCODING_FAST}) {
+    privacy().set_encoding(encoding);
+    for (const auto& [quantile, start] : {std::pair(0.5, 1e-2), {0.2, 1e2}, {0.8, 1.0}}) {
+      privacy().mutable_adaptive_clipping()->set_target_quantile(quantile);
+      const jobs::MaskedLayout layout =
+          jobs::MaskedLayout::Create(spec_, jobs::MaskedKind::kUpdate, parameters_.size(), 4)
+              .value();
+      clipping_norm_ = start;
+      for (int round = 0; round < 150; ++round) {
+        const Bytes vector =
+            layout.Encode({.gradient_sum = Sum(examples, static_cast<std::uint8_t>(round))})
+                .value();
+        clipping_norm_ = layout.WithClippingNorm(*clipping_norm_)
+                             .Summed(ByteSpan(vector).first(layout.exact_bytes()), 1)
+                             ->next_clipping_norm;
+      }
+      // Votes are no step at the norm: to an eighth.
+      const double expected = norms[static_cast<std::size_t>(quantile * (kNumPatients - 1))];
+      EXPECT_NEAR(*clipping_norm_ / expected, 1, 0.125) << quantile;
     }
   }
 }

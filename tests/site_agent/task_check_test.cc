@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "tests/site_agent/fixtures.h"
+#include "tests/support/valid_job.h"
 
 namespace chorale::site_agent {
 namespace {
@@ -141,6 +142,38 @@ TEST(TaskCheckTest, TakesAControlVariateOfTheModelsSizeUnderScaffold) {
   SetBlob(*task.mutable_training()->mutable_control_variate(), 24);
   EXPECT_THAT(MessageOf(Check(task, MakeScaffoldSpec()).status()),
               HasSubstr("task.training.control_variate.size_bytes must be 12, got 24"));
+}
+
+TEST(TaskCheckTest, TakesAClippingNormThatTheJobCanHaveComeTo) {
+  v1::JobSpec spec = support::PrivateJob();
+  spec.mutable_privacy()->set_clipping(v1::CLIPPING_ADAPTIVE);
+  spec.mutable_privacy()->mutable_adaptive_clipping()->set_initial_norm(0.5);
+  v1::Task task = TrainingTask();
+  task.set_job_id("j1");
+  task.set_round_start("start");
+  task.mutable_training()->clear_moments();
+  SetBlob(*task.mutable_training()->mutable_global_model(), 16);
+  const auto check = [&](std::uint32_t round, double norm) {
+    task.set_round(round);
+    task.mutable_training()->set_clipping_norm(norm);
+    return Check(task, spec);
+  };
+  EXPECT_EQ(check(1, 0.5).value().clipping_norm, 0.5);
+  EXPECT_EQ(check(2, 0.48).value().clipping_norm, 0.48);
+  EXPECT_THAT(MessageOf(check(1, 0).status()),
+              HasSubstr("task.training.clipping_norm must be in [0.5, 0.5] in round 1, got 0"));
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  for (const double wrong : {0.45, 0.0, -0.5, kInfinity, kNan}) {
+    EXPECT_EQ(check(1, wrong).status().code(), StatusCode::kInvalidArgument) << wrong;
+  }
+  EXPECT_FALSE(check(2, 0.7).ok());
+
+  spec.mutable_privacy()->set_clipping(v1::CLIPPING_FLAT);
+  spec.mutable_privacy()->clear_adaptive_clipping();
+  EXPECT_THAT(MessageOf(check(1, 0.5).status()), HasSubstr("task.training.clipping_norm must be "
+                                                           "unset"));
+  EXPECT_EQ(check(1, 0).value().clipping_norm, std::nullopt);
 }
 
 TEST(TaskCheckTest, TakesNewtonOnCoefficientsOfEightBytes) {
