@@ -84,7 +84,7 @@ set(CHORALE_HIDDEN_HEADERS
     "libpq-fe.h=core/storage"
     "torch/=models/|training/|evaluation/|tests/"
     "ATen/=models/|training/"
-    "Eigen/=training/newton_|coordinator/aggregation/newton_solver.cc|evaluation/newton_arm.cc"
+    "Eigen/=training/newton_|coordinator/aggregation/newton_solver.cc|coordinator/aggregation/noisy_newton.cc|evaluation/newton_arm.cc"
     "unsupported/Eigen/=privacy/"
     "yaml-cpp/=core/config"
     "spdlog/=core/log.cc"

@@ -7,6 +7,7 @@
 #include "core/parameters.h"
 #include "training/newton_accumulator.h"
 #include "training/newton_cox.h"
+#include "training/newton_terms.h"
 
 namespace chorale::training {
 namespace {
@@ -31,30 +32,6 @@ double Sigmoid(double x) {
 }
 
 double Rate(double eta) { return std::exp(std::min(eta, kMaxLogRate)); }
-
-Status CheckSizes(NewtonKind kind, const data::ExactExamples& examples,
-                  std::span<const double> coefficients) {
-  const std::size_t num_targets = IsCox(kind) ? 2 : 1;
-  if (examples.num_targets != num_targets) {
-    return InvalidArgument("the model takes " + std::to_string(num_targets) +
-                           " targets an example, got " + std::to_string(examples.num_targets));
-  }
-  if (examples.targets.size() % num_targets != 0 ||
-      examples.inputs.size() != examples.size() * examples.num_inputs) {
-    return InvalidArgument(
-        "the inputs do not fit the targets: " + std::to_string(examples.inputs.size()) +
-        " numbers for " + std::to_string(examples.size()) + " examples of " +
-        std::to_string(examples.num_inputs) + " inputs");
-  }
-  const std::size_t expected = NumCoefficients(kind, examples.num_inputs);
-  if (coefficients.size() != expected || expected == 0 || expected > kMaxNewtonCoefficients) {
-    return InvalidArgument("a model of " + std::to_string(examples.num_inputs) + " inputs has " +
-                           std::to_string(expected) + " coefficients, of at most " +
-                           std::to_string(kMaxNewtonCoefficients) + ", got " +
-                           std::to_string(coefficients.size()));
-  }
-  return OkStatus();
-}
 
 // Never quotes the value: it is a patient's.
 Status CheckTargets(NewtonKind kind, const std::vector<double>& targets) {
@@ -89,14 +66,60 @@ Status CheckTargets(NewtonKind kind, const std::vector<double>& targets) {
 
 // ---------------------------------------------------------------------------- generalised linear
 
-// What one row adds: its loss, and the loss's derivatives by eta.
-struct Term {
-  double loss;
-  double residual;
-  double weight;
-};
+void AddLinearRows(NewtonKind kind, const data::ExactExamples& examples,
+                   const VectorXd& coefficients, NewtonAccumulator& sums) {
+  const auto num_rows = static_cast<Index>(examples.size());
+  const auto num_inputs = static_cast<Index>(examples.num_inputs);
+  const Eigen::Map<const RowMatrix> inputs(examples.inputs.data(), num_rows, num_inputs);
+  RowMatrix block(kNewtonBlockRows, num_inputs + 1);
+  VectorXd residuals(kNewtonBlockRows);
+  for (Index begin = 0; begin < num_rows && !sums.is_cancelled(); begin += kNewtonBlockRows) {
+    const Index size = std::min(kNewtonBlockRows, num_rows - begin);
+    auto rows = block.topRows(size);
+    rows.leftCols(num_inputs) = inputs.middleRows(begin, size);
+    rows.rightCols(1).setOnes();
+    const VectorXd eta = rows * coefficients;
+    VectorXd roots(size);
+    for (Index i = 0; i < size; ++i) {
+      const NewtonTerm term =
+          NewtonTermOf(kind, eta(i), examples.targets[static_cast<std::size_t>(begin + i)]);
+      sums.AddLoss(term.loss);
+      residuals(i) = term.residual;
+      roots(i) = std::sqrt(term.weight);
+    }
+    sums.AddGradient(rows, residuals.head(size));
+    rows.array().colwise() *= roots.array();
+    sums.AddHessian(rows, 1);
+  }
+}
 
-Term TermOf(NewtonKind kind, double eta, double y) {
+}  // namespace
+
+Status CheckNewtonSizes(NewtonKind kind, const data::ExactExamples& examples,
+                        std::span<const double> coefficients) {
+  const std::size_t num_targets = IsCox(kind) ? 2 : 1;
+  if (examples.num_targets != num_targets) {
+    return InvalidArgument("the model takes " + std::to_string(num_targets) +
+                           " targets an example, got " + std::to_string(examples.num_targets));
+  }
+  if (examples.targets.size() % num_targets != 0 ||
+      examples.inputs.size() != examples.size() * examples.num_inputs) {
+    return InvalidArgument(
+        "the inputs do not fit the targets: " + std::to_string(examples.inputs.size()) +
+        " numbers for " + std::to_string(examples.size()) + " examples of " +
+        std::to_string(examples.num_inputs) + " inputs");
+  }
+  const std::size_t expected = NumCoefficients(kind, examples.num_inputs);
+  if (coefficients.size() != expected || expected == 0 || expected > kMaxNewtonCoefficients) {
+    return InvalidArgument("a model of " + std::to_string(examples.num_inputs) + " inputs has " +
+                           std::to_string(expected) + " coefficients, of at most " +
+                           std::to_string(kMaxNewtonCoefficients) + ", got " +
+                           std::to_string(coefficients.size()));
+  }
+  return OkStatus();
+}
+
+NewtonTerm NewtonTermOf(NewtonKind kind, double eta, double y) {
   switch (kind) {
     case NewtonKind::kLogistic: {
       const double p = Sigmoid(eta);
@@ -113,34 +136,6 @@ Term TermOf(NewtonKind kind, double eta, double y) {
   }
   return {(y - eta) * (y - eta) / 2, eta - y, 1};
 }
-
-void AddLinearRows(NewtonKind kind, const data::ExactExamples& examples,
-                   const VectorXd& coefficients, NewtonAccumulator& sums) {
-  const auto num_rows = static_cast<Index>(examples.size());
-  const auto num_inputs = static_cast<Index>(examples.num_inputs);
-  const Eigen::Map<const RowMatrix> inputs(examples.inputs.data(), num_rows, num_inputs);
-  RowMatrix block(kNewtonBlockRows, num_inputs + 1);
-  VectorXd residuals(kNewtonBlockRows);
-  for (Index begin = 0; begin < num_rows && !sums.is_cancelled(); begin += kNewtonBlockRows) {
-    const Index size = std::min(kNewtonBlockRows, num_rows - begin);
-    auto rows = block.topRows(size);
-    rows.leftCols(num_inputs) = inputs.middleRows(begin, size);
-    rows.rightCols(1).setOnes();
-    const VectorXd eta = rows * coefficients;
-    VectorXd roots(size);
-    for (Index i = 0; i < size; ++i) {
-      const Term term = TermOf(kind, eta(i), examples.targets[static_cast<std::size_t>(begin + i)]);
-      sums.AddLoss(term.loss);
-      residuals(i) = term.residual;
-      roots(i) = std::sqrt(term.weight);
-    }
-    sums.AddGradient(rows, residuals.head(size));
-    rows.array().colwise() *= roots.array();
-    sums.AddHessian(rows, 1);
-  }
-}
-
-}  // namespace
 
 std::optional<NewtonKind> NewtonKindOf(const v1::ModelSpec& model) {
   switch (model.kind_case()) {
@@ -169,7 +164,7 @@ std::size_t NewtonSumsSize(std::size_t num_coefficients) {
 StatusOr<std::vector<double>> NewtonSums(NewtonKind kind, const data::ExactExamples& examples,
                                          std::span<const double> coefficients,
                                          const std::atomic<bool>* cancelled) {
-  CHORALE_RETURN_IF_ERROR(CheckSizes(kind, examples, coefficients));
+  CHORALE_RETURN_IF_ERROR(CheckNewtonSizes(kind, examples, coefficients));
   CHORALE_RETURN_IF_ERROR(CheckTargets(kind, examples.targets));
   const VectorXd beta =
       Eigen::Map<const VectorXd>(coefficients.data(), static_cast<Index>(coefficients.size()));

@@ -8,7 +8,9 @@
 #include <cstdio>
 
 #include "coordinator/aggregation/newton_solver.h"
+#include "coordinator/aggregation/noisy_newton.h"
 #include "tests/training/newton_data.h"
+#include "training/newton_patients.h"
 #include "training/newton_sums.h"
 
 namespace chorale::training {
@@ -117,6 +119,47 @@ TEST(NewtonFederationTest, EqualsPooledOnHeartDiseaseWithASiteOfOneClass) {
     EXPECT_THAT(solution.converged, HasSubstr("decrement"));
     EXPECT_THAT(solution.warning, IsEmpty());
   }
+}
+
+// What a private job does, but for the noise: sums of patients' vectors, every row being a patient.
+std::vector<double> SolveByPatients(const SiteExamples& sites, const NewtonBounds& bounds,
+                                    double l2_penalty, int num_rounds) {
+  const std::size_t p = NumCoefficients(NewtonKind::kLogistic, sites.begin()->second.num_inputs);
+  std::vector<double> coefficients(p);
+  for (int round = 0; round < num_rounds; ++round) {
+    std::vector<double> total(NewtonVectorSize(p));
+    for (const auto& [name, site] : sites) {
+      std::vector<std::vector<std::size_t>> patients;
+      for (std::size_t row = 0; row < site.size(); ++row) patients.push_back({row});
+      const auto add = [&](std::span<const double> vector) {
+        for (std::size_t i = 0; i < total.size(); ++i) total[i] += vector[i];
+      };
+      EXPECT_TRUE(
+          ForEachNewtonPatient(NewtonKind::kLogistic, site, coefficients, bounds, patients, add)
+              .ok());
+    }
+    const NewtonEstimate sums = NewtonEstimateOf(bounds, total, p);
+    const auto next = coordinator::StepNoisyNewton({.l2_penalty = l2_penalty, .max_step = 10},
+                                                   coefficients, sums.gradient, sums.hessian);
+    EXPECT_TRUE(next.ok()) << next.status();
+    if (next.ok()) coefficients = *next;
+  }
+  return coefficients;
+}
+
+TEST(NewtonFederationTest, PatientsThatAreNotCutGiveTheSameSolution) {
+  const auto table = NumberTable::Load("heart_disease/heart_disease_740.csv");
+  if (!table.has_value()) return;
+  const SiteExamples sites = HeartBySite(*table).train;
+  const Solution exact = Solve(NewtonKind::kLogistic, sites, {.l2_penalty = 1});
+  const auto solved = [&](double bound) {
+    return SolveByPatients(sites, {.gradient = bound, .hessian = bound, .hessian_share = 0.25}, 1,
+                           12);
+  };
+  EXPECT_LT(LargestDifference(solved(1e6), exact.coefficients), 1e-6);
+  // Cutting has its price, and the steps still come to rest.
+  EXPECT_GT(LargestDifference(solved(1), exact.coefficients), 1e-2);
+  EXPECT_LT(LargestDifference(solved(1), exact.coefficients), 2);
 }
 
 struct Figures {
