@@ -84,7 +84,7 @@ set(right [[
                                            .steps = StepsOf(spec, run)}));
     commit = [this, key] { return ledger_.Commit(key); };]])
 set(wrong [[
-    commit = [this, key, reservation, content = round.content, steps]() -> Status {
+    commit = [this, key, reservation, content = round.content, steps = StepsOf(spec, run)]() -> Status {
       CHORALE_RETURN_IF_ERROR(ledger_.Start({.reservation = reservation, .step_key = key, .content = content, .steps = steps}));
       return ledger_.Commit(key);
     };]])
