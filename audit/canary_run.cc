@@ -82,6 +82,9 @@ struct Run {
 
 StatusOr<Run> Plant(const CanaryRunRequest& request) {
   if (!jobs::IsPrivate(request.spec)) return InvalidArgument("the job has no privacy section");
+  if (request.spec.has_newton()) {
+    return InvalidArgument("an audit tests steps of DP-SGD, and the job has newton");
+  }
   if (request.num_canaries < 64 || request.num_canaries > kMostCanaries) {
     return InvalidArgument("an audit takes 64 to 1048576 canaries, got " +
                            std::to_string(request.num_canaries));

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
+#include <sstream>
 #include <string>
 
 #include "cli/output.h"
@@ -14,6 +15,7 @@
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_metrics.h"
+#include "jobs/private_newton.h"
 #include "jobs/private_preparation.h"
 #include "privacy/accountant.h"
 #include "privacy/statement.h"
@@ -39,6 +41,23 @@ struct Plan {
   std::optional<jobs::ClippingScale> clipping = {};  // Where it adapts.
 };
 
+// The grid of what every round adds up, and whether the noise fits it.
+Status PlanSums(Plan& plan) {
+  const v1::PrivacySpec& privacy = plan.spec.privacy();
+  if (plan.spec.has_newton()) {
+    const jobs::NoisySum sum = jobs::NewtonSumOf(plan.spec, plan.num_parameters);
+    CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid, jobs::GridOf(sum, privacy));
+    plan.grid_step = grid.step();
+    return jobs::NoiseShareOf(sum, privacy, plan.honest).status();
+  }
+  CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid, jobs::GridOf(privacy, plan.num_parameters));
+  plan.grid_step = grid.step();
+  if (jobs::HasAdaptiveClipping(privacy)) {
+    CHORALE_ASSIGN_OR_RETURN(plan.clipping, jobs::ClippingScaleOf(privacy, grid));
+  }
+  return jobs::NoiseShareOf(plan.spec, plan.num_parameters, plan.honest).status();
+}
+
 StatusOr<Plan> PlanOf(const Options& options) {
   Plan plan;
   CHORALE_ASSIGN_OR_RETURN(plan.spec, jobs::LoadJobFile(options.file));
@@ -56,15 +75,9 @@ StatusOr<Plan> PlanOf(const Options& options) {
                                             .relation = jobs::RelationOf(plan.spec.privacy())}));
   CHORALE_ASSIGN_OR_RETURN(const models::GraphPlan model, jobs::PlanOf(plan.spec));
   plan.num_parameters = model.layout().num_parameters();
-  CHORALE_ASSIGN_OR_RETURN(const privacy::Grid grid,
-                           jobs::GridOf(plan.spec.privacy(), plan.num_parameters));
-  plan.grid_step = grid.step();
-  if (jobs::HasAdaptiveClipping(plan.spec.privacy())) {
-    CHORALE_ASSIGN_OR_RETURN(plan.clipping, jobs::ClippingScaleOf(plan.spec.privacy(), grid));
-  }
   plan.honest =
       jobs::HonestSites(plan.spec, jobs::GroupOf(jobs::GroupRulesOf(plan.spec), options.sites));
-  CHORALE_RETURN_IF_ERROR(jobs::NoiseShareOf(plan.spec, plan.num_parameters, plan.honest).status());
+  CHORALE_RETURN_IF_ERROR(PlanSums(plan));
   if (plan.spec.privacy().has_metrics()) {
     CHORALE_RETURN_IF_ERROR(jobs::NoiseShareOf(jobs::MetricSumOf(plan.spec.privacy().metrics()),
                                                plan.spec.privacy(), plan.honest)
@@ -75,9 +88,10 @@ StatusOr<Plan> PlanOf(const Options& options) {
         jobs::NoiseShareOf(jobs::PreparationSumOf(plan.spec), plan.spec.privacy(), plan.honest)
             .status());
   }
-  CHORALE_RETURN_IF_ERROR(jobs::MaskedLayout::Create(plan.spec, jobs::MaskedKind::kUpdate,
-                                                     plan.num_parameters, options.sites)
-                              .status());
+  const auto kind =
+      plan.spec.has_newton() ? jobs::MaskedKind::kNewtonSums : jobs::MaskedKind::kUpdate;
+  CHORALE_RETURN_IF_ERROR(
+      jobs::MaskedLayout::Create(plan.spec, kind, plan.num_parameters, options.sites).status());
   return plan;
 }
 
@@ -98,16 +112,31 @@ void PrintClipping(const Plan& plan, const Options& options, std::ostream& out) 
       << jobs::NoiseMultiplierOfGradients(privacy, *plan.clipping) << '\n';
 }
 
+std::string NoiseText(const Plan& plan) {
+  const v1::PrivacySpec& privacy = plan.spec.privacy();
+  std::ostringstream text;
+  if (plan.spec.has_newton()) {
+    const training::NewtonBounds bounds = jobs::NewtonBoundsOf(plan.spec, plan.num_parameters);
+    const jobs::NewtonDeviations noise = jobs::NewtonDeviationsOf(plan.spec, plan.num_parameters);
+    text << noise.gradient << " on every sum of gradients, to which a patient adds at most "
+         << bounds.gradient << ", and " << noise.hessian
+         << " on the diagonal of every sum of Hessians, to which a patient adds at most "
+         << bounds.hessian;
+    return text.str();
+  }
+  const double sigma = privacy.noise_multiplier() * privacy.max_grad_norm();
+  text << sigma << " on every sum of gradients, " << sigma / jobs::ExpectedBatch(privacy)
+       << " on their mean over " << jobs::ExpectedBatch(privacy) << " expected patients";
+  return text.str();
+}
+
 void PrintText(const Plan& plan, const Options& options, std::ostream& out) {
   const v1::PrivacySpec& privacy = plan.spec.privacy();
-  const double sigma = privacy.noise_multiplier() * privacy.max_grad_norm();
   out << "guarantee        " << privacy::ToText(plan.statement) << '\n'
       << "tighter bound    epsilon " << privacy::RoundUp(plan.continuous.epsilon, 6)
       << " by pld, if the noise were not on a grid: an approximation\n"
       << "noise multiplier " << privacy.noise_multiplier() << '\n'
-      << "noise            standard deviation " << sigma << " on every sum of gradients, "
-      << sigma / jobs::ExpectedBatch(privacy) << " on their mean over "
-      << jobs::ExpectedBatch(privacy) << " expected patients\n"
+      << "noise            standard deviation " << NoiseText(plan) << '\n'
       << "grid             steps of " << plan.grid_step << " for " << plan.num_parameters
       << " parameters\n";
   if (privacy.has_distributed()) {
@@ -141,7 +170,6 @@ nlohmann::ordered_json ToJson(const Plan& plan, const Options& options) {
                                  {"holds_for", plan.statement.holds_for},
                                  {"epsilon_continuous_pld", plan.continuous.epsilon},
                                  {"noise_multiplier", privacy.noise_multiplier()},
-                                 {"sample_rate", privacy.sample_rate()},
                                  {"max_grad_norm", privacy.max_grad_norm()},
                                  {"steps", plan.most.rounds * jobs::StepsPerRound(plan.spec)},
                                  {"num_parameters", plan.num_parameters},
@@ -157,6 +185,16 @@ nlohmann::ordered_json ToJson(const Plan& plan, const Options& options) {
          jobs::CountDeviation(privacy, *plan.clipping, options.sites, plan.honest)},
         {"noise_multiplier_of_gradients",
          jobs::NoiseMultiplierOfGradients(privacy, *plan.clipping)}};
+  }
+  if (plan.spec.has_newton()) {
+    const training::NewtonBounds bounds = jobs::NewtonBoundsOf(plan.spec, plan.num_parameters);
+    const jobs::NewtonDeviations noise = jobs::NewtonDeviationsOf(plan.spec, plan.num_parameters);
+    json["newton"] = {{"max_hessian_norm", bounds.hessian},
+                      {"hessian_share", bounds.hessian_share},
+                      {"gradient_deviation", noise.gradient},
+                      {"hessian_deviation", noise.hessian}};
+  } else {
+    json["sample_rate"] = privacy.sample_rate();
   }
   if (privacy.has_metrics()) {
     json["metrics"] = {{"sums", plan.most.with_metrics},

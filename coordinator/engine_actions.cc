@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <set>
@@ -12,10 +13,15 @@
 #include "jobs/job_spec.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_newton.h"
 
 // The engine's actions: what a job's machine asks for, once it is durable.
 namespace chorale::coordinator {
 namespace {
+
+// In the Euclidean norm, of a step of a noisy logistic regression, whose inputs are about 1: where
+// its curvature vanishes noise would make it run away.
+constexpr double kMaxLogisticStep = 10;
 
 std::vector<Contribution> ContributionsOf(const std::map<SiteId, Report>& reports) {
   std::vector<Contribution> contributions;
@@ -48,6 +54,25 @@ NewtonRules NewtonRulesOf(const v1::JobSpec& spec) {
           .damping = newton.damping(),
           .tolerance = newton.tolerance(),
           .has_intercept = !spec.model().has_cox()};
+}
+
+// Of a sum over so many sites, in a session of so many.
+NoisyNewton NoisyNewtonOf(const JobEntry& entry, std::size_t num_sites, std::uint32_t num_members) {
+  const v1::JobSpec& spec = entry.spec;
+  const v1::NewtonSpec newton = jobs::WithDefaults(spec.newton());
+  const std::uint64_t num_coefficients = entry.layout.num_parameters();
+  const std::uint32_t honest =
+      jobs::HonestSites(spec, jobs::GroupOf(jobs::GroupRulesOf(spec), num_members));
+  // Each site added the share of an honest one.
+  const double shares = static_cast<double>(num_sites) / honest;
+  NoisyNewton noisy{
+      .rules = {.l2_penalty = newton.l2_penalty(),
+                .damping = newton.damping(),
+                .hessian_deviation = jobs::NewtonDeviationsOf(spec, num_coefficients).hessian *
+                                     std::sqrt(std::max(shares, 1.0))},
+      .bounds = jobs::NewtonBoundsOf(spec, num_coefficients)};
+  if (spec.model().has_logistic_regression()) noisy.rules.max_step = kMaxLogisticStep;
+  return noisy;
 }
 
 double SecondsOf(const v1::RoundRecord& record) {
@@ -211,7 +236,15 @@ Engine::Sum Engine::SummingWork(const JobEntry& entry,
     case Phase::kTraining:
       break;
     case Phase::kNewton: {
-      NewtonWork newton{.rules = NewtonRulesOf(entry.spec),
+      if (jobs::IsPrivate(entry.spec)) {
+        const NoisyNewton noisy =
+            NoisyNewtonOf(entry, contributions.size(), entry.exchange->num_members());
+        return NewtonWork{.method = noisy,
+                          .coefficients = *machine.model(),
+                          .state = std::nullopt,
+                          .contributions = std::move(contributions)};
+      }
+      NewtonWork newton{.method = NewtonRulesOf(entry.spec),
                         .coefficients = *machine.model(),
                         .state = machine.server_state(),
                         .contributions = std::move(contributions)};

@@ -11,6 +11,7 @@
 #include "coordinator/time_codec.h"
 #include "jobs/adaptive_clipping.h"
 #include "jobs/job_spec.h"
+#include "jobs/privacy_spec.h"
 
 namespace chorale::coordinator {
 namespace {
@@ -114,6 +115,7 @@ JobRules RulesOf(const v1::JobSpec& spec) {
                  .deadline = FromProto(spec.rounds().deadline()),
                  .needs_preparation = jobs::NeedsPreparation(spec),
                  .uses_newton = spec.has_newton(),
+                 .is_noisy = jobs::IsPrivate(spec),
                  .personalizes = spec.has_personalization()};
   if (jobs::IsMasked(spec)) rules.masking = jobs::GroupRulesOf(spec);
   if (jobs::HasAdaptiveClipping(spec.privacy())) {
@@ -472,7 +474,7 @@ Job::Transition Job::AfterPublished(Phase phase, const v1::RoundRecord& record,
   }
   // What was odd about the last step is odd about the solution.
   if (!reason.empty() && !record.reason().empty()) reason += "; " + record.reason();
-  if (is_last && reason.empty() && phase == Phase::kNewton) {
+  if (is_last && reason.empty() && phase == Phase::kNewton && !rules_.is_noisy) {
     reason = "newton did not converge within " + std::to_string(rules_.num_rounds) + " rounds";
   }
   Transition transition = is_last || !reason.empty()

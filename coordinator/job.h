@@ -28,6 +28,7 @@ struct JobRules {
   Duration deadline{};              // Of each round, and of waiting for a cohort.
   bool needs_preparation = false;
   bool uses_newton = false;  // Rounds 1 to num_rounds are steps of Newton's method.
+  bool is_noisy = false;     // From noisy sums: all of them are taken, since none is the last.
   bool personalizes = false;
   std::optional<EarlyStopRules> early_stop = {};
   std::optional<jobs::GroupRules> masking = {};  // Unset: reports are seen one by one.

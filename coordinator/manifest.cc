@@ -18,6 +18,7 @@
 #include "jobs/adaptive_clipping.h"
 #include "jobs/job_spec.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_newton.h"
 #include "jobs/private_preparation.h"
 #include "models/model.h"
 
@@ -73,10 +74,10 @@ std::string NameOfSet(const google::protobuf::Message& message, const char* oneo
 Json AlgorithmJson(const v1::JobSpec& spec) {
   if (spec.has_newton()) {
     const v1::NewtonSpec newton = jobs::WithDefaults(spec.newton());
-    return {{"name", "newton"},
-            {"l2_penalty", newton.l2_penalty()},
-            {"damping", newton.damping()},
-            {"tolerance", newton.tolerance()}};
+    Json algorithm = {
+        {"name", "newton"}, {"l2_penalty", newton.l2_penalty()}, {"damping", newton.damping()}};
+    if (!jobs::IsPrivate(spec)) algorithm["tolerance"] = newton.tolerance();
+    return algorithm;
   }
   Json algorithm = {{"name", NameOfSet(spec.aggregation(), "rule")}};
   const std::string drift_control = NameOfSet(spec.training(), "drift_control");
@@ -125,7 +126,8 @@ Json RoundJson(const v1::RoundRecord& record) {
 }
 
 // What the rounds so far cost, abandoned ones too: sites were charged for them.
-Json PrivacyJson(const v1::JobSpec& spec, const std::vector<v1::RoundRecord>& records) {
+Json PrivacyJson(const v1::JobSpec& spec, std::uint64_t num_parameters,
+                 const std::vector<v1::RoundRecord>& records) {
   const v1::PrivacySpec& privacy = spec.privacy();
   std::vector<std::uint32_t> numbers;
   for (const v1::RoundRecord& record : records) numbers.push_back(record.round());
@@ -133,19 +135,24 @@ Json PrivacyJson(const v1::JobSpec& spec, const std::vector<v1::RoundRecord>& re
   Json json = {{"delta", privacy.target_delta()},
                {"target_epsilon", privacy.target_epsilon()},
                {"noise_multiplier", privacy.noise_multiplier()},
-               {"sample_rate", privacy.sample_rate()},
                {"max_grad_norm", privacy.max_grad_norm()},
                {"expected_patients", privacy.expected_patients()},
                {"steps", run.rounds * jobs::StepsPerRound(spec)},
                {"privacy_unit", privacy::NameOf(jobs::UnitOf(privacy))},
-               {"neighboring_relation", privacy::NameOf(jobs::RelationOf(privacy))},
-               {"sampling", "poisson"}};
+               {"neighboring_relation", privacy::NameOf(jobs::RelationOf(privacy))}};
   if (jobs::HasAdaptiveClipping(privacy)) {
     const v1::AdaptiveClipping clipping = jobs::AdaptiveClippingOf(privacy);
     json["adaptive_clipping"] = {{"initial_norm", clipping.initial_norm()},
                                  {"target_quantile", clipping.target_quantile()},
                                  {"learning_rate", clipping.learning_rate()},
                                  {"count_stddev", clipping.count_stddev()}};
+  }
+  if (spec.has_newton()) {
+    const training::NewtonBounds bounds = jobs::NewtonBoundsOf(spec, num_parameters);
+    json["newton"] = {{"max_hessian_norm", bounds.hessian},
+                      {"hessian_share", bounds.hessian_share}};
+  } else {
+    json["sample_rate"] = privacy.sample_rate();
   }
   if (privacy.has_metrics()) {
     json["metrics"] = {{"sums", run.with_metrics},
@@ -222,7 +229,9 @@ std::string MakeManifest(const JobEntry& entry, const crypto::BlobId& weights) {
       {"rounds_omitted", num_omitted},
       {"rounds", std::move(rounds)},
   };
-  if (jobs::IsPrivate(entry.spec)) manifest["privacy"] = PrivacyJson(entry.spec, records);
+  if (jobs::IsPrivate(entry.spec)) {
+    manifest["privacy"] = PrivacyJson(entry.spec, entry.layout.num_parameters(), records);
+  }
   if (!entry.machine.moments().empty()) {
     for (const v1::FeatureMoments& moments : entry.machine.moments()) {
       manifest["standardization"].push_back({{"mean", moments.mean()},

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "coordinator/aggregation/compensated_sums.h"
 #include "coordinator/aggregation/newton_sums.h"
 #include "coordinator/aggregation/preparation_sums.h"
 #include "coordinator/metric_sums.h"
@@ -106,8 +107,26 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const PreparationWork& work, in
   return WorkProduct(std::move(preparation));
 }
 
-StatusOr<WorkProduct> Do(PayloadStore& payloads, const NewtonWork& work, int,
-                         const std::atomic<bool>& cancelled) {
+StatusOr<WorkProduct> StepFrom(PayloadStore& payloads, const NoisyNewton& noisy,
+                               const NewtonWork& work, const std::atomic<bool>& cancelled) {
+  CHORALE_ASSIGN_OR_RETURN(const std::vector<double> coefficients,
+                           ReadDoubles(payloads, work.coefficients));
+  CHORALE_ASSIGN_OR_RETURN(
+      const std::vector<double> sums,
+      AddPayloads(payloads, work.contributions, training::NewtonVectorSize(coefficients.size()),
+                  "the noisy Newton sums"));
+  const training::NewtonEstimate estimate =
+      training::NewtonEstimateOf(noisy.bounds, sums, coefficients.size());
+  CHORALE_ASSIGN_OR_RETURN(
+      const std::vector<double> next,
+      StepNoisyNewton(noisy.rules, coefficients, estimate.gradient, estimate.hessian));
+  CHORALE_ASSIGN_OR_RETURN(HeldPayload model,
+                           Write(payloads, AsBytes(std::span<const double>(next)), &cancelled));
+  return WorkProduct(NextModel{std::move(model)});
+}
+
+StatusOr<WorkProduct> StepFrom(PayloadStore& payloads, const NewtonRules& rules,
+                               const NewtonWork& work, const std::atomic<bool>& cancelled) {
   CHORALE_ASSIGN_OR_RETURN(const std::vector<double> coefficients,
                            ReadDoubles(payloads, work.coefficients));
   NewtonState state;
@@ -121,7 +140,7 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const NewtonWork& work, int,
   }
   CHORALE_ASSIGN_OR_RETURN(const std::vector<double> sums,
                            SumNewton(payloads, work.contributions, coefficients.size()));
-  CHORALE_ASSIGN_OR_RETURN(NewtonStep step, StepNewton(work.rules, coefficients, sums, state));
+  CHORALE_ASSIGN_OR_RETURN(NewtonStep step, StepNewton(rules, coefficients, sums, state));
   CHORALE_ASSIGN_OR_RETURN(
       HeldPayload model,
       Write(payloads, AsBytes(std::span<const double>(step.coefficients)), &cancelled));
@@ -131,6 +150,12 @@ StatusOr<WorkProduct> Do(PayloadStore& payloads, const NewtonWork& work, int,
       Write(payloads, AsBytes(std::span<const double>(next_state)), &cancelled));
   return WorkProduct(NextModel{std::move(model), std::move(held_state), std::move(step.converged),
                                std::move(step.warning)});
+}
+
+StatusOr<WorkProduct> Do(PayloadStore& payloads, const NewtonWork& work, int,
+                         const std::atomic<bool>& cancelled) {
+  return std::visit([&](const auto& method) { return StepFrom(payloads, method, work, cancelled); },
+                    work.method);
 }
 
 StatusOr<WorkProduct> Do(PayloadStore& payloads, const MetricsWork& work, int,
@@ -196,6 +221,7 @@ Status CheckSums(const jobs::SummedNumbers& numbers, const PreparationWork& work
   return data::CheckPreparation(numbers.sums, work.job.data(), numbers.num_examples);
 }
 Status CheckSums(const jobs::SummedNumbers& numbers, const NewtonWork& work) {
+  if (std::holds_alternative<NoisyNewton>(work.method)) return OkStatus();
   return CheckNewtonSums(AsBytes(std::span<const double>(numbers.sums)),
                          work.coefficients.size_bytes / sizeof(double), numbers.num_examples);
 }

@@ -15,6 +15,7 @@
 
 #include "chorale/v1/jobs.pb.h"
 #include "coordinator/aggregation/newton_solver.h"
+#include "coordinator/aggregation/noisy_newton.h"
 #include "coordinator/aggregation/server_rule.h"
 #include "coordinator/exchange.h"
 #include "coordinator/job.h"
@@ -23,6 +24,7 @@
 #include "core/ids.h"
 #include "core/status.h"
 #include "jobs/masking.h"
+#include "training/newton_patients.h"
 
 // What takes too long for the engine's thread.
 namespace chorale::coordinator {
@@ -43,10 +45,16 @@ struct PreparationWork {
   v1::JobSpec job;  // Valid.
   std::vector<Contribution> contributions;
 };
+// Of a private job: a step from a noisy sum of patients' vectors (training/newton_patients.h).
+struct NoisyNewton {
+  NoisyNewtonRules rules;
+  training::NewtonBounds bounds;
+};
 struct NewtonWork {
-  NewtonRules rules;
-  crypto::BlobId coefficients;          // Little-endian float64.
-  std::optional<crypto::BlobId> state;  // As Encode(NewtonState) writes it; unset: a first step.
+  std::variant<NewtonRules, NoisyNewton> method;
+  crypto::BlobId coefficients;  // Little-endian float64.
+  // As Encode(NewtonState) writes it; unset: a first step. Steps from noisy sums have none.
+  std::optional<crypto::BlobId> state;
   // The state speaks of so many rows: with another number it is none.
   std::uint64_t num_examples_of_state = 0;
   std::vector<Contribution> contributions;

@@ -9,6 +9,7 @@
 #include "evaluation/arm_rows.h"
 #include "evaluation/newton_arm.h"
 #include "jobs/job_spec.h"
+#include "jobs/privacy_spec.h"
 #include "jobs/private_preparation.h"
 #include "models/model.h"
 #include "training/batch_schedule.h"
@@ -317,7 +318,7 @@ StatusOr<Arm> JudgePrivate(const ArmsRequest& request) {
   return RunGiven(
       context,
       {.kind = ArmKind::kPrivate,
-       .optimizer_steps = std::uint64_t{context.num_rounds} * request.job.training().local_steps()},
+       .optimizer_steps = std::uint64_t{context.num_rounds} * jobs::StepsPerRound(request.job)},
       PreparationOfFederation(request));
 }
 

@@ -218,18 +218,21 @@ std::string PrivacyStatementOf(const RunRecord& run) {
   for (const RoundSummary& round : run.rounds) numbers.push_back(round.round);
   const auto statement = jobs::StatementOf(run.spec, jobs::CountRounds(run.spec, numbers));
   if (!statement.ok()) return "The private model has no guarantee that could be computed.";
-  return "The private model (job " + run.job_id + ") guarantees " + privacy::ToText(*statement) +
-         "; noise multiplier " + FormatNumber(privacy.noise_multiplier(), 4) +
-         ", gradients clipped at norm " + FormatNumber(privacy.max_grad_norm(), 4) +
-         ", sample rate " + FormatNumber(privacy.sample_rate(), 4) + ".";
+  const std::string text =
+      "The private model (job " + run.job_id + ") guarantees " + privacy::ToText(*statement) +
+      "; noise multiplier " + FormatNumber(privacy.noise_multiplier(), 4) +
+      ", gradients clipped at norm " + FormatNumber(privacy.max_grad_norm(), 4);
+  if (run.spec.has_newton()) return text + ", solved by Newton's method.";
+  return text + ", sample rate " + FormatNumber(privacy.sample_rate(), 4) + ".";
 }
 
 Statements StatementsOf(const v1::JobSpec& job, models::TargetKind target) {
   Statements statements;
   statements.budget =
       job.has_newton()
-          ? "Every arm is solved by Newton's method until nothing is to be gained: the job asks "
-            "for a solution, not for a budget."
+          ? std::string(jobs::IsPrivate(job) ? "Every arm but the federated one" : "Every arm") +
+                " is solved by Newton's method until nothing is to be gained: the job asks "
+                "for a solution, not for a budget."
           : "Equal budgets: every arm runs the rounds that the federation ran, of the job's " +
                 std::to_string(job.rounds().count()) +
                 ", with its optimizer and batch size. A local arm takes its site's own steps; the "

@@ -16,6 +16,7 @@
 #include "jobs/noisy_sum.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_metrics.h"
+#include "jobs/private_newton.h"
 #include "jobs/private_preparation.h"
 #include "secagg/exact_sum.h"
 #include "secagg/refusal.h"
@@ -87,12 +88,16 @@ std::uint64_t NumSums(const v1::JobSpec& spec, MaskedKind kind, std::uint64_t nu
 
 // What patients' vectors with noise add up to in such a report; none of a job that is not private,
 // or of a private one whose updates come without metrics.
-StatusOr<std::optional<NoisySum>> NoisySumIn(const v1::JobSpec& spec, MaskedKind kind) {
+StatusOr<std::optional<NoisySum>> NoisySumIn(const v1::JobSpec& spec, MaskedKind kind,
+                                             std::uint64_t num_parameters) {
   if (!IsPrivate(spec)) return std::nullopt;
   if (kind == MaskedKind::kPreparation && HasPrivatePreparation(spec)) {
     return PreparationSumOf(spec);
   }
-  if (kind != MaskedKind::kUpdate) {
+  if (kind == MaskedKind::kNewtonSums && spec.has_newton()) {
+    return NewtonSumOf(spec, num_parameters);
+  }
+  if (kind != MaskedKind::kUpdate || spec.has_newton()) {
     return InvalidArgument("a private job has no report of this kind");
   }
   if (!spec.privacy().has_metrics()) return std::nullopt;
@@ -185,7 +190,10 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   const bool is_update = kind == MaskedKind::kUpdate;
   const bool has_control = is_update && spec.training().has_scaffold();
   const bool is_private = IsPrivate(spec);
-  CHORALE_ASSIGN_OR_RETURN(const std::optional<NoisySum> noisy, NoisySumIn(spec, kind));
+  CHORALE_ASSIGN_OR_RETURN(const std::optional<NoisySum> noisy,
+                           NoisySumIn(spec, kind, num_parameters));
+  std::optional<training::NewtonBounds> newton;
+  if (is_private && kind == MaskedKind::kNewtonSums) newton = NewtonBoundsOf(spec, num_parameters);
   const std::uint64_t num_exact = is_private ? 0 : 1 + NumSums(spec, kind, num_parameters);
   std::vector<v1::MetricSpec> metrics;
   if (is_update) {
@@ -284,6 +292,11 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
   if (layout.adaptive_) {
     Add(layout.adaptive_->scale.gradient_norm, encoding);
     Add(layout.adaptive_->scale.count_norm, encoding);
+  }
+  if (newton.has_value()) {
+    for (const double bound : {newton->gradient, newton->hessian, newton->hessian_share}) {
+      Add(bound, encoding);
+    }
   }
   layout.digest_ = crypto::Sha256(encoding);
   return layout;

@@ -54,8 +54,8 @@ struct SiteNumbers {
   // kUpdate of a private job, in rounds with metrics: the noisy sum of patients' vectors on the
   // grid of jobs/private_metrics.h. [NumMetricSums] or empty.
   std::span<const std::int64_t> metric_sum = {};
-  // kPreparation of a private job: the noisy sum of patients' vectors on the grid of
-  // jobs/private_preparation.h.
+  // kPreparation and kNewtonSums of a private job: the noisy sum of patients' vectors on the grid
+  // of jobs/private_preparation.h or jobs/private_newton.h.
   std::span<const std::int64_t> noisy_sums = {};
   std::span<const double> sums = {};              // Every other kind.
   std::uint64_t num_examples = 0;                 // Stays at the site in a private job.
@@ -138,7 +138,7 @@ class MaskedLayout {
       0;  // Of sums of gradients: minus learning rate over expected batch. Else 0.
   std::vector<v1::MetricSpec> metrics_;
   v1::PrivateMetrics private_metrics_;
-  std::uint64_t num_noisy_sums_ = 0;  // Of private metrics or of a private preparation.
+  std::uint64_t num_noisy_sums_ = 0;  // Of metrics, a preparation or a step of newton.
   std::optional<secagg::FixedPoint> noisy_scale_;
   std::vector<secagg::FixedPoint> fixed_points_;  // Of the update, then of the control variate.
   struct Adaptive {

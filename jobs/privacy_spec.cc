@@ -14,6 +14,7 @@
 #include "jobs/masking.h"
 #include "jobs/noisy_sum.h"
 #include "jobs/private_metrics.h"
+#include "jobs/private_newton.h"
 #include "jobs/private_preparation.h"
 #include "privacy/calibration.h"
 #include "training/clipped_sum.h"
@@ -68,14 +69,15 @@ Status CheckEnums(const v1::PrivacySpec& privacy) {
                             "patient's gradient; or set encoding: fast");
 }
 
-Status CheckNumbers(const v1::PrivacySpec& privacy) {
+Status CheckNumbers(const v1::JobSpec& spec) {
+  const v1::PrivacySpec& privacy = spec.privacy();
   if (!(privacy.target_epsilon() > 0 && privacy.target_epsilon() <= kMostEpsilon)) {
     return config::FieldError("privacy.target_epsilon", "must be above 0 and at most 1000, got " +
                                                             Text(privacy.target_epsilon()));
   }
   CHORALE_RETURN_IF_ERROR(
       CheckRange("target_delta", privacy.target_delta(), kLeastDelta, kMostDelta));
-  if (!(privacy.sample_rate() > 0 && privacy.sample_rate() <= 1)) {
+  if (!spec.has_newton() && !(privacy.sample_rate() > 0 && privacy.sample_rate() <= 1)) {
     return config::FieldError("privacy.sample_rate",
                               "must be above 0 and at most 1, got " + Text(privacy.sample_rate()));
   }
@@ -157,6 +159,17 @@ Status CheckTraining(const v1::JobSpec& spec) {
                 "reports a sum of gradients and nothing else");
 }
 
+// Of DP-SGD.
+Status ValidateSteps(const v1::JobSpec& spec, const models::GraphPlan& plan) {
+  if (spec.privacy().has_newton()) {
+    return config::FieldError("privacy.newton", "is of a job with newton");
+  }
+  CHORALE_RETURN_IF_ERROR(training::ValidatePrivate(plan));
+  CHORALE_RETURN_IF_ERROR(ValidateAdaptiveClipping(spec.privacy()));
+  CHORALE_RETURN_IF_ERROR(CheckTraining(spec));
+  return GridOf(spec.privacy(), plan.layout().num_parameters()).status();
+}
+
 Status CheckRest(const v1::JobSpec& spec) {
   if (!IsMasked(spec)) {
     return config::FieldError("secure_aggregation",
@@ -205,7 +218,8 @@ std::vector<double> WholeOrders() {
 }
 
 // Sums over all patients are counted without.
-std::string SamplingOf(const RoundsRun& run) {
+std::string SamplingOf(const v1::JobSpec& spec, const RoundsRun& run) {
+  if (spec.has_newton()) return "none";
   if (run.with_metrics > 0 && run.preparations > 0) {
     return "poisson (none for metrics and preparations)";
   }
@@ -224,25 +238,21 @@ Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan) {
                               "must be federated without privacy: federated_private tells means "
                               "and deviations with the noise of a private job");
   }
-  if (spec.has_newton()) {
-    return config::FieldError("newton",
-                              "is not possible in a private job: its sums have no bound on what "
-                              "one patient adds");
-  }
   const v1::PrivacySpec& privacy = spec.privacy();
   if (privacy.placement_case() == v1::PrivacySpec::PLACEMENT_NOT_SET) {
     return config::FieldError("privacy",
                               "must have distributed: {} (noise on the sum over sites) or local: "
                               "{} (all of it at every site)");
   }
-  CHORALE_RETURN_IF_ERROR(training::ValidatePrivate(plan));
-  CHORALE_RETURN_IF_ERROR(CheckNumbers(privacy));
+  CHORALE_RETURN_IF_ERROR(CheckNumbers(spec));
   CHORALE_RETURN_IF_ERROR(CheckEnums(privacy));
-  CHORALE_RETURN_IF_ERROR(ValidateAdaptiveClipping(privacy));
-  CHORALE_RETURN_IF_ERROR(CheckTraining(spec));
+  if (spec.has_newton()) {
+    CHORALE_RETURN_IF_ERROR(ValidatePrivateNewton(spec, plan));
+  } else {
+    CHORALE_RETURN_IF_ERROR(ValidateSteps(spec, plan));
+  }
   CHORALE_RETURN_IF_ERROR(CheckRest(spec));
   CHORALE_RETURN_IF_ERROR(CheckImputation(spec));
-  CHORALE_RETURN_IF_ERROR(GridOf(privacy, plan.layout().num_parameters()).status());
   if (privacy.has_metrics()) CHORALE_RETURN_IF_ERROR(ValidatePrivateMetrics(spec, plan));
   CHORALE_RETURN_IF_ERROR(ValidatePrivatePreparation(spec));
   if (!HasNoise(spec)) return OkStatus();
@@ -254,7 +264,9 @@ Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan) {
                                 "; leave it out to have the least that is enough");
 }
 
-std::uint64_t StepsPerRound(const v1::JobSpec& spec) { return spec.training().local_steps(); }
+std::uint64_t StepsPerRound(const v1::JobSpec& spec) {
+  return spec.has_newton() ? 1 : spec.training().local_steps();
+}
 
 std::uint64_t MaxRounds(const v1::JobSpec& spec) {
   const std::uint64_t count = spec.rounds().count();
@@ -281,14 +293,16 @@ RoundsRun CountRounds(const v1::JobSpec& spec, std::span<const std::uint32_t> nu
 }
 
 privacy::Event StepOf(const v1::JobSpec& spec) {
+  if (spec.has_newton()) {
+    return {.kind = privacy::Gaussian{.noise_multiplier = spec.privacy().noise_multiplier()}};
+  }
   return privacy::NoisySteps(privacy::Sampling::kPoisson, spec.privacy().sample_rate(),
                              spec.privacy().noise_multiplier(), 1);
 }
 
 privacy::Event EventOfRounds(const v1::JobSpec& spec, const RoundsRun& run) {
-  privacy::Event steps =
-      privacy::NoisySteps(privacy::Sampling::kPoisson, spec.privacy().sample_rate(),
-                          spec.privacy().noise_multiplier(), run.rounds * StepsPerRound(spec));
+  privacy::Event steps = StepOf(spec);
+  steps.count = run.rounds * StepsPerRound(spec);
   std::vector<privacy::Event> parts = {std::move(steps)};
   const auto add = [&parts](privacy::Event sums, std::uint64_t count) {
     sums.count = count;
@@ -325,14 +339,15 @@ StatusOr<privacy::Statement> StatementOf(const v1::JobSpec& spec, const RoundsRu
   const auto counted = [](std::uint64_t count, const std::string& what) {
     return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
   };
-  std::string counts = counted(run.rounds * StepsPerRound(spec), "step");
+  std::string counts =
+      counted(run.rounds * StepsPerRound(spec), spec.has_newton() ? "sum" : "step");
   if (run.with_metrics > 0) counts += " and " + counted(run.with_metrics, "sum") + " of metrics";
   if (run.preparations > 0) counts += " and " + counted(run.preparations, "preparation");
   return privacy::Statement{
       .guarantee = guarantee,
       .unit = UnitOf(privacy),
       .relation = RelationOf(privacy),
-      .sampling = SamplingOf(run),
+      .sampling = SamplingOf(spec, run),
       .accountant = privacy::AccountantKind::kRdp,
       .holds_for = counts + (privacy.has_distributed()
                                  ? " over the consortium's patients, with noise shared by the sites"

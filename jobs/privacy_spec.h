@@ -24,8 +24,8 @@ namespace chorale::jobs {
 // multiplier may be missing.
 [[nodiscard]] Status ValidatePrivacy(const v1::JobSpec& spec, const models::GraphPlan& plan);
 
-// Noisy sums over one site's patients in one round. REQUIRES of all below: a private job that
-// Validate() accepts, with a noise multiplier.
+// Noisy sums over one site's patients in one round: 1 under newton. REQUIRES of all below: a
+// private job that Validate() accepts, with a noise multiplier.
 [[nodiscard]] std::uint64_t StepsPerRound(const v1::JobSpec& spec);
 // rounds.count and the spare ones: what a site lets the job do at most.
 [[nodiscard]] std::uint64_t MaxRounds(const v1::JobSpec& spec);
@@ -40,7 +40,7 @@ struct RoundsRun {
 // Those of these numbers, of which 0 is a preparation.
 [[nodiscard]] RoundsRun CountRounds(const v1::JobSpec& spec,
                                     std::span<const std::uint32_t> numbers);
-// One of the steps, and all that so many rounds come to.
+// One of the steps (under newton: one sum over all patients), and all that so many rounds come to.
 [[nodiscard]] privacy::Event StepOf(const v1::JobSpec& spec);
 [[nodiscard]] privacy::Event EventOfRounds(const v1::JobSpec& spec, const RoundsRun& run);
 [[nodiscard]] privacy::PrivacyUnit UnitOf(const v1::PrivacySpec& privacy);
@@ -62,13 +62,13 @@ struct RoundsRun {
 // FAILED_PRECONDITION: no noise is enough.
 [[nodiscard]] Status CalibrateNoise(v1::JobSpec& spec);
 
-// The grid of whole numbers that sums are added up on: of the job's parameters, and one number more
-// where clipping adapts (adaptive_clipping.h). INVALID_ARGUMENT: C would have too many steps, with
-// what to change.
+// Of gradients, where the job has no newton: the grid of whole numbers that sums are added up on,
+// of the job's parameters, and one number more where clipping adapts (adaptive_clipping.h).
+// INVALID_ARGUMENT: C would have too many steps, with what to change.
 [[nodiscard]] StatusOr<privacy::Grid> GridOf(const v1::PrivacySpec& privacy,
                                              std::uint64_t num_parameters);
 [[nodiscard]] privacy::GridEncoding EncodingOf(const v1::PrivacySpec& privacy);
-// What one of so many honest sites adds (HonestSites) to a sum of `ring_bits`. INVALID_ARGUMENT: a
+// What one of so many honest sites adds (HonestSites) to a sum of gradients. INVALID_ARGUMENT: a
 // grid too coarse for the noise, or a ring too small for the sum, with what to change.
 [[nodiscard]] StatusOr<privacy::NoiseShare> NoiseShareOf(const v1::JobSpec& spec,
                                                          std::uint64_t num_parameters,

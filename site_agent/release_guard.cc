@@ -202,6 +202,7 @@ Status CheckContent(const ReleaseTerms& terms, const Report& report) {
                  ? OkStatus()
                  : Denied("sums that cannot be of the training rows");
     case ReportKind::kNewtonSums:
+      if (terms.is_private()) return OkStatus();  // No rows are in it, and noise bounds nothing.
       // Loss, rows, gradient, Hessian.
       return (*sums)[1] == static_cast<double>(report.num_examples)
                  ? OkStatus()
@@ -241,8 +242,8 @@ Status CheckCharge(const ReleaseTerms& terms, const Report& report) {
   }
   if (!terms.is_private()) return OkStatus();
   const bool is_preparation = terms.kind() == ReportKind::kPreparation;
-  if ((terms.kind() != ReportKind::kUpdate && !is_preparation) || !terms.is_masked()) {
-    return Denied("a private report that is no masked update or preparation");
+  if (terms.kind() == ReportKind::kPersonalMetrics || !terms.is_masked()) {
+    return Denied("a private report that is no masked update, preparation or Newton sum");
   }
   if (report.charge == nullptr || report.charge->task_id() != terms.task_id()) {
     return Denied("a private report that no ledger was charged for");

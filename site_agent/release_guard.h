@@ -57,8 +57,8 @@ using ControlRelease =
 
 // What work on a task came to.
 struct Report {
-  // As the terms say: float32 for an update, whole numbers for a noisy sum of gradients or of a
-  // private preparation, float64 for everything else.
+  // As the terms say: float32 for an update, whole numbers for a noisy sum of gradients, of
+  // Newton's method or of a private preparation, float64 for everything else.
   std::variant<std::vector<float>, std::vector<double>, std::vector<std::int64_t>> payload;
   std::uint64_t num_examples = 0;             // 0 where the terms are private.
   std::vector<v1::MetricValue> metrics = {};  // Beside an update only.

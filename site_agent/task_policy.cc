@@ -18,6 +18,7 @@
 #include "jobs/private_preparation.h"
 #include "models/model.h"
 #include "training/batch_schedule.h"
+#include "training/newton_patients.h"
 #include "training/newton_sums.h"
 
 namespace chorale::site_agent {
@@ -208,7 +209,8 @@ std::uint64_t NumValues(ReportKind kind, const PlannedJob& planned) {
       if (spec.training().has_scaffold()) return 2 * num_parameters;
       return num_parameters + (jobs::HasAdaptiveClipping(spec.privacy()) ? 1 : 0);  // Votes.
     case ReportKind::kNewtonSums:
-      return training::NewtonSumsSize(num_parameters);
+      return jobs::IsPrivate(spec) ? training::NewtonVectorSize(num_parameters)
+                                   : training::NewtonSumsSize(num_parameters);
     case ReportKind::kPersonalMetrics:
       return 2 * static_cast<std::uint64_t>(spec.training().metrics_size());
   }

@@ -24,9 +24,10 @@ inline constexpr std::uint32_t kDefaultMinExamples = 10;
 
 // What leaves a site for a task; proto/chorale/v1/federation.proto has the payloads.
 enum class ReportKind {
-  kPreparation,      // Sums over columns, float64: data/preparation.h.
-  kUpdate,           // float32 [num_parameters], under scaffold [2, num_parameters].
-  kNewtonSums,       // Gradient and Hessian, float64: training/newton_sums.h.
+  kPreparation,  // Sums over columns, float64: data/preparation.h.
+  kUpdate,       // float32 [num_parameters], under scaffold [2, num_parameters].
+  kNewtonSums,   // Gradient and Hessian, float64: training/newton_sums.h. In a private job whole
+                 // numbers on a grid: training/newton_patients.h.
   kPersonalMetrics,  // float64 [num_metrics, 2].
 };
 
@@ -69,7 +70,8 @@ class ReleaseTerms {
   // The report is noisy: a sum on a grid, or an update made of such sums. Its number of rows stays
   // here.
   [[nodiscard]] bool is_private() const { return is_private_; }
-  // The payload is whole numbers on a grid: a sum of gradients, or a preparation.
+  // The payload is whole numbers on a grid: a sum of gradients, one of Newton's method, or a
+  // preparation.
   [[nodiscard]] bool has_noisy_sum() const { return has_noisy_sum_; }
   // Numbers in the noisy sum of metrics beside it; 0 in rounds that have none.
   [[nodiscard]] std::uint64_t num_metric_sums() const { return num_metric_sums_; }

@@ -56,8 +56,10 @@ std::uint64_t MemoryBesideTraining(ReportKind kind, const PlannedJob& planned,
       // Double precision takes twice as much; Cox has a copy in order of time. The Hessian is added
       // up as a square, and told as half of it.
       const std::uint64_t exact = Sum({examples, examples});
+      // Of a private sum: noise, sum, a patient's vector and the same in whole numbers.
+      const std::uint64_t num_sums = training::NewtonSumsSize(layout.num_parameters());
       return Sum({exact, spec.model().has_cox() ? exact : 0,
-                  4 * sizeof(double) * training::NewtonSumsSize(layout.num_parameters())});
+                  (jobs::IsPrivate(spec) ? 8 : 4) * sizeof(double) * num_sums});
     }
     case ReportKind::kUpdate:
     case ReportKind::kPersonalMetrics:
@@ -154,7 +156,8 @@ WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
         return admitted.terms.is_private() ? SumColumnsPrivately(std::move(admitted))
                                            : SumColumns(std::move(admitted));
       case ReportKind::kNewtonSums:
-        return SumNewton(std::move(admitted), cancellation);
+        return admitted.terms.is_private() ? SumNewtonPrivately(std::move(admitted), cancellation)
+                                           : SumNewton(std::move(admitted), cancellation);
       case ReportKind::kUpdate:
         return admitted.terms.is_private()
                    ? TrainPrivately(std::move(admitted), cancellation, observer)
@@ -320,6 +323,15 @@ WorkOutcome Work::SumColumns(Admitted admitted) {
                   .masking = std::move(admitted.masking)};
 }
 
+StatusOr<std::vector<double>> Work::FetchCoefficientsOf(const Admitted& admitted,
+                                                        Cancellation& cancellation) {
+  CHORALE_ASSIGN_OR_RETURN(std::vector<double> coefficients,
+                           FetchCoefficients(parts_.blobs, admitted.terms.task_id(),
+                                             *admitted.task.model, parts_.random, cancellation));
+  if (AllFinite(std::span<const double>(coefficients))) return coefficients;
+  return InvalidArgument("the coefficients have a number that is not finite");
+}
+
 WorkOutcome Work::SumNewton(Admitted admitted, Cancellation& cancellation) {
   const v1::JobSpec& spec = admitted.job.spec;
   const std::optional<training::NewtonKind> kind = training::NewtonKindOf(spec.model());
@@ -327,15 +339,10 @@ WorkOutcome Work::SumNewton(Admitted admitted, Cancellation& cancellation) {
     return Refuse(ReasonCode::kJobInvalid, admitted.message,
                   InvalidArgument("newton is not offered for this model"));
   }
-  const StatusOr<std::vector<double>> coefficients = FetchCoefficients(
-      parts_.blobs, admitted.terms.task_id(), *admitted.task.model, parts_.random, cancellation);
+  const StatusOr<std::vector<double>> coefficients = FetchCoefficientsOf(admitted, cancellation);
   if (cancellation.is_cancelled()) return WorkWasCancelled{};
   if (!coefficients.ok()) {
     return Refuse(ReasonCode::kTaskInvalid, admitted.message, coefficients.status());
-  }
-  if (!AllFinite(*coefficients)) {
-    return Refuse(ReasonCode::kTaskInvalid, admitted.message,
-                  InvalidArgument("the coefficients have a number that is not finite"));
   }
 
   const Time start = parts_.clock.Now();

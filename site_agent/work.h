@@ -102,6 +102,9 @@ class Work {
 
   [[nodiscard]] WorkOutcome SumColumns(Admitted admitted);
   [[nodiscard]] WorkOutcome SumNewton(Admitted admitted, Cancellation& cancellation);
+  // Of a step of Newton's method, finite.
+  [[nodiscard]] StatusOr<std::vector<double>> FetchCoefficientsOf(const Admitted& admitted,
+                                                                  Cancellation& cancellation);
 
   // In work_training.cc.
   [[nodiscard]] WorkOutcome Train(Admitted admitted, Cancellation& cancellation,
@@ -111,6 +114,7 @@ class Work {
   [[nodiscard]] std::variant<std::shared_ptr<const PrivacyCharge>, Refusal> Charge(
       const Admitted& admitted);
   [[nodiscard]] WorkOutcome SumColumnsPrivately(Admitted admitted);
+  [[nodiscard]] WorkOutcome SumNewtonPrivately(Admitted admitted, Cancellation& cancellation);
   // DP-SGD.
   [[nodiscard]] WorkOutcome TrainPrivately(Admitted admitted, Cancellation& cancellation,
                                            const WorkObserver& observer);

@@ -1,6 +1,9 @@
 // What one task of a private job computes and reports, and what it costs.
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <numeric>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -8,11 +11,14 @@
 #include "core/crypto/digest.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_newton.h"
 #include "jobs/private_preparation.h"
 #include "site_agent/noisy_metrics.h"
 #include "site_agent/noisy_sums.h"
 #include "site_agent/patient_vectors.h"
 #include "site_agent/work.h"
+#include "training/newton_patients.h"
+#include "training/newton_sums.h"
 
 namespace chorale::site_agent {
 namespace {
@@ -20,13 +26,14 @@ namespace {
 // What a round computes, for the ledger: the same task about another round, model or clipping norm
 // is another step.
 crypto::Digest ContentOf(const jobs::VerifiedJob& job, const CheckedTask& task) {
-  const bool is_preparation = task.facts.kind == ReportKind::kPreparation;
+  const auto kind = task.facts.kind == ReportKind::kPreparation  ? jobs::MaskedKind::kPreparation
+                    : task.facts.kind == ReportKind::kNewtonSums ? jobs::MaskedKind::kNewtonSums
+                                                                 : jobs::MaskedKind::kUpdate;
   crypto::Sha256Hasher hasher;
-  hasher.Update(jobs::DigestOf(
-      {.job = job.spec_digest,
-       .kind = is_preparation ? jobs::MaskedKind::kPreparation : jobs::MaskedKind::kUpdate,
-       .round = task.round,
-       .clipping_norm = task.clipping_norm}));
+  hasher.Update(jobs::DigestOf({.job = job.spec_digest,
+                                .kind = kind,
+                                .round = task.round,
+                                .clipping_norm = task.clipping_norm}));
   if (task.model.has_value()) hasher.Update(task.model->digest);
   return std::move(hasher).Finish();
 }
@@ -47,6 +54,17 @@ class Units {
   data::Examples records_;
   const data::Examples& examples_;
 };
+
+// Rows of each of them.
+std::vector<std::vector<std::size_t>> UnitsOf(const data::ExactExamples& examples,
+                                              const v1::PrivacySpec& privacy) {
+  if (jobs::UnitOf(privacy) == privacy::PrivacyUnit::kPatient) {
+    return RowsByPatient(examples.patients);
+  }
+  std::vector<std::uint32_t> records(examples.size());
+  std::iota(records.begin(), records.end(), 0u);
+  return RowsByPatient(records);
+}
 
 }  // namespace
 
@@ -77,6 +95,45 @@ WorkOutcome Work::SumColumnsPrivately(Admitted admitted) {
         AddColumns(admitted.dataset->dataset(), jobs::UnitOf(spec.privacy()), sum);
         return OkStatus();
       });
+  if (!sums.ok()) return Refuse(ReasonCode::kJobInvalid, admitted.message, sums.status());
+  return WorkDone{
+      .terms = std::move(admitted.terms),
+      .report = {.payload = *std::move(sums),
+                 .charge = std::get<std::shared_ptr<const PrivacyCharge>>(std::move(charge))},
+      .masking = std::move(admitted.masking)};
+}
+
+WorkOutcome Work::SumNewtonPrivately(Admitted admitted, Cancellation& cancellation) {
+  const v1::JobSpec& spec = admitted.job.spec;
+  const std::optional<training::NewtonKind> kind = training::NewtonKindOf(spec.model());
+  if (!kind.has_value()) {
+    return Refuse(ReasonCode::kJobInvalid, admitted.message,
+                  InvalidArgument("newton is not offered for this model"));
+  }
+  const StatusOr<std::vector<double>> coefficients = FetchCoefficientsOf(admitted, cancellation);
+  if (cancellation.is_cancelled()) return WorkWasCancelled{};
+  if (!coefficients.ok()) {
+    return Refuse(ReasonCode::kTaskInvalid, admitted.message, coefficients.status());
+  }
+
+  auto charge = Charge(admitted);
+  if (auto* refusal = std::get_if<Refusal>(&charge)) return *std::move(refusal);
+  StatusOr<std::vector<std::int64_t>> sums = SumPatientVectors(
+      {.sum = jobs::NewtonSumOf(spec, coefficients->size()),
+       .privacy = spec.privacy(),
+       .honest_sites = admitted.masking->honest_sites,
+       .purpose = "newton",
+       .num_threads = static_cast<int>(parts_.config.threads())},
+      privacy::NoiseKey::Generate(JobId(admitted.message.job_id()), SiteId(parts_.site)),
+      [&](privacy::PatientSum& sum) {
+        const data::ExactExamples& examples =
+            admitted.dataset->PrepareExact(MomentsOf(admitted.task, spec));
+        return training::ForEachNewtonPatient(
+            *kind, examples, *coefficients, jobs::NewtonBoundsOf(spec, coefficients->size()),
+            UnitsOf(examples, spec.privacy()),
+            [&sum](std::span<const double> vector) { sum.Add(vector); }, &cancellation.flag());
+      });
+  if (cancellation.is_cancelled()) return WorkWasCancelled{};
   if (!sums.ok()) return Refuse(ReasonCode::kJobInvalid, admitted.message, sums.status());
   return WorkDone{
       .terms = std::move(admitted.terms),

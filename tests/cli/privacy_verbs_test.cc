@@ -270,6 +270,34 @@ TEST_F(PrivacyVerbsTest, PlansWhatIsSpentOnTheCountOfClippingThatAdapts) {
               HasSubstr("privacy.adaptive_clipping.count_stddev must be at least 0.7072 times"));
 }
 
+TEST_F(PrivacyVerbsTest, PlansTheSumsOfAJobThatIsSolved) {
+  const std::filesystem::path file = directory_.path() / "job.yaml";
+  std::string text(kPrivateJob);
+  const auto replace = [&text](const std::string& what, const std::string& with) {
+    text.replace(text.find(what), what.size(), with);
+  };
+  replace("training: {optimizer: {sgd: {learning_rate: 0.5}}, local_steps: 1}", "newton: {}");
+  replace("aggregation: {fedavg: {weighting: uniform}}\n", "");
+  replace("count: 100", "count: 3");
+  replace("  sample_rate: 0.25\n", "");
+  std::ofstream(file) << text;
+
+  const nlohmann::json plan = Json({"plan", file.string(), "--sites", "4"});
+
+  EXPECT_LE(plan["epsilon"], 1);
+  EXPECT_GT(plan["epsilon"], 1 - 1e-3);
+  EXPECT_EQ(plan["steps"], 4);  // One of them spare.
+  EXPECT_EQ(plan["sampling"], "none");
+  EXPECT_FALSE(plan.contains("sample_rate"));
+  const double noise = plan["noise_multiplier"];
+  EXPECT_NEAR(plan["newton"]["gradient_deviation"], noise / std::sqrt(0.75), 1e-9);
+  EXPECT_NEAR(plan["newton"]["hessian_deviation"], noise * std::sqrt(2.0) / 2 / 0.5, 1e-9);
+  EXPECT_THAT(
+      MustRun({"privacy", "plan", file.string()}),
+      testing::AllOf(HasSubstr("sampling none, accountant rdp, for 4 sums over the consortium's"),
+                     HasSubstr("on the diagonal of every sum of Hessians")));
+}
+
 TEST_F(PrivacyVerbsTest, PlansNothingForAJobWithoutPrivacy) {
   const std::filesystem::path file = directory_.path() / "job.yaml";
   const std::string text(kPrivateJob);

@@ -7,12 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "core/parameters.h"
 #include "core/rpc/chunks.h"
 #include "jobs/adaptive_clipping.h"
 #include "jobs/privacy_spec.h"
+#include "jobs/private_newton.h"
 #include "secagg/refusal.h"
 #include "tests/coordinator/engine_fixture.h"
 #include "tests/coordinator/masked_site.h"
+#include "tests/support/valid_job.h"
+#include "training/newton_patients.h"
 
 // Jobs under secure aggregation, from submission to their end, with everything real but network,
 // clock and training.
@@ -557,6 +561,95 @@ TEST_F(EngineMaskingTest, AHundredRoundsTakeOneSessionAndTheNextTakesAnother) {
   ExchangeKeys();
   DoRound();
   EXPECT_EQ(Shown(id).job().state(), v1::JOB_STATE_COMPLETED);
+}
+
+class EngineNoisyNewtonTest : public EngineMaskingTest {
+ protected:
+  static constexpr std::uint64_t kCoefficients = 4;
+
+  static v1::JobSpec NewtonSpec() {
+    v1::JobSpec spec = support::PrivateNewtonJob();
+    spec.mutable_rounds()->set_count(2);
+    EXPECT_TRUE(jobs::CalibrateNoise(spec).ok());
+    return spec;
+  }
+  // Reports sums that say this gradient, in every coordinate, and this multiple of the unit matrix.
+  Status ReportSums(const std::string& site, double gradient, double hessian) {
+    const training::NewtonBounds bounds = jobs::NewtonBoundsOf(spec_, kCoefficients);
+    const double step =
+        jobs::GridOf(jobs::NewtonSumOf(spec_, kCoefficients), spec_.privacy())->step();
+    std::vector<std::int64_t> sums(training::NewtonVectorSize(kCoefficients));
+    std::size_t place = 0;
+    for (; place < kCoefficients; ++place) {
+      sums[place] =
+          std::llround(gradient * std::sqrt(1 - bounds.hessian_share) / bounds.gradient / step);
+    }
+    for (std::size_t i = 0; i < kCoefficients; place += kCoefficients - i++) {
+      sums[place] = std::llround(hessian * std::sqrt(bounds.hessian_share) / bounds.hessian / step);
+    }
+    const v1::Task task = Task(site);
+    CHORALE_ASSIGN_OR_RETURN(
+        const MaskedSite::MaskedReport report,
+        sites_.at(site)->Report(
+            task, spec_,
+            crypto::DigestFromBytes(AsBytes(task.newton().coefficients().digest())).value(),
+            jobs::MaskedKind::kNewtonSums, kCoefficients, {.noisy_sums = sums}, clock_.WallNow()));
+    return Send(site, report.vector, report.masked_input);
+  }
+  void DoNewtonRound(double gradient, double hessian) {
+    for (const std::string& site : kSites) {
+      const Status reported = ReportSums(site, gradient, hessian);
+      EXPECT_TRUE(reported.ok()) << site << ": " << reported;
+    }
+    DoWork();
+    for (int step = 0; step < 2; ++step) {
+      DoStep(kSites);
+      DoWork();
+    }
+  }
+  std::vector<double> CoefficientsOf(const JobId& id) {
+    const auto model = engine_->FindModel(id);
+    EXPECT_TRUE(model.ok()) << model.status();
+    Bytes bytes(model->reader.size_bytes());
+    EXPECT_TRUE(model->reader.ReadAt(0, bytes).ok());
+    return *DoublesFromBytes(bytes);
+  }
+};
+
+TEST_F(EngineNoisyNewtonTest, EveryRoundIsAStepFromTheSumOverSites) {
+  const JobId id = Start(NewtonSpec());
+  ExchangeKeys();
+  // The Hessian is above its floor; the penalty of 1 is on all but the intercept.
+  DoNewtonRound(-40, 100);
+  std::vector<double> expected(kCoefficients, 160.0 / 401);
+  expected.back() = 160.0 / 400;
+  EXPECT_THAT(CoefficientsOf(id), testing::Pointwise(testing::DoubleNear(1e-4), expected));
+  // Flat but for noise: the floor is half of deviation * sqrt(2 p), with the shares of four sites
+  // where two are counted on.
+  DoNewtonRound(10, 0);
+  const double floor = 0.5 * jobs::NewtonDeviationsOf(spec_, kCoefficients).hessian *
+                       std::sqrt(4.0 / 2) * std::sqrt(2.0 * kCoefficients);
+  for (std::size_t i = 0; i + 1 < kCoefficients; ++i) {
+    expected[i] -= (40 + expected[i]) / (floor + 1);
+  }
+  expected.back() -= 40 / floor;
+  EXPECT_THAT(CoefficientsOf(id), testing::Pointwise(testing::DoubleNear(1e-4), expected));
+
+  const v1::ShowJobResponse shown = Shown(id);
+  EXPECT_EQ(shown.job().state(), v1::JOB_STATE_COMPLETED);
+  EXPECT_EQ(shown.job().reason(), "");
+  ASSERT_EQ(shown.rounds_size(), 2);
+  for (const v1::RoundRecord& record : shown.rounds()) {
+    EXPECT_TRUE(record.published());
+    EXPECT_EQ(record.num_examples(), 0u);
+  }
+}
+
+TEST_F(EngineNoisyNewtonTest, AStepOfALogisticRegressionIsAtMostTenLong) {
+  const JobId id = Start(NewtonSpec());
+  ExchangeKeys();
+  DoNewtonRound(-1e9, 0);
+  EXPECT_THAT(CoefficientsOf(id), Each(testing::DoubleNear(5, 0.2)));
 }
 
 }  // namespace

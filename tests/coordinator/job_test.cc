@@ -320,6 +320,19 @@ TEST_F(JobTest, SaysThatNewtonDidNotConverge) {
   EXPECT_EQ(std::get<Completed>(job_.state()).reason, "newton did not converge within 2 rounds");
 }
 
+TEST_F(JobTest, NoisyStepsOfNewtonAreAllTakenAndNoneIsSaidToBeMissing) {
+  JobRules rules = Rules();
+  rules.uses_newton = true;
+  rules.is_noisy = true;
+  job_ = Job(rules);
+  PublishRound(1);
+  ASSERT_FALSE(Is<Completed>());
+  PublishRound(2);
+
+  ASSERT_TRUE(Is<Completed>());
+  EXPECT_EQ(std::get<Completed>(job_.state()).reason, "");
+}
+
 class EarlyStopJobTest : public JobTest {
  protected:
   EarlyStopJobTest() {

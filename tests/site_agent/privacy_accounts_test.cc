@@ -8,11 +8,15 @@
 #include <vector>
 
 #include "core/crypto/secret_bytes.h"
+#include "jobs/job_spec.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_preparation.h"
+#include "privacy/accountant.h"
 #include "site_agent/release_guard.h"
 #include "tests/site_agent/fixtures.h"
 #include "tests/support/temporary_directory.h"
+#include "training/newton_patients.h"
+#include "training/newton_sums.h"
 
 // What a private job is charged, and that nothing private leaves that was not.
 namespace chorale::site_agent {
@@ -379,6 +383,100 @@ TEST_F(PrivateReleaseTest, AChargeForAPreparationCoversNoRound) {
   dataset_.clear_privacy();
   report_.charge = *Charge(kTask.value(), 1, 0);
   EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+}
+
+void SolveByNewton(v1::JobSpec& spec) {
+  spec.clear_training();
+  spec.clear_aggregation();
+  spec.mutable_newton();
+  spec.mutable_privacy()->clear_sample_rate();
+  spec.mutable_privacy()->clear_noise_multiplier();
+  EXPECT_TRUE(jobs::CalibrateNoise(spec).ok());
+  EXPECT_TRUE(jobs::Validate(spec).ok()) << jobs::Validate(spec);
+}
+
+TEST_F(PrivacyAccountsTest, ARoundOfNewtonIsChargedAsOneSumOverAllPatients) {
+  SolveByNewton(job_.spec);
+  ASSERT_TRUE(accounts_->Reserve(Job()).ok());
+  EXPECT_EQ(Spending().steps_reserved, 4u);  // Three rounds and a spare one.
+  for (int round = 1; round <= 3; ++round) {
+    ASSERT_TRUE(
+        Charge("job-1/" + std::to_string(round) + "/1/north", 1, static_cast<std::uint32_t>(round))
+            .ok());
+    EXPECT_EQ(Spending().steps_started, static_cast<std::uint64_t>(round));
+  }
+  const auto limits = privacy::LimitsOf(dataset_.privacy());
+  const privacy::Event all{
+      .kind = privacy::Gaussian{.noise_multiplier = job_.spec.privacy().noise_multiplier()},
+      .count = 3};
+  const double expected =
+      privacy::EpsilonFor(all, 1e-4, jobs::AccountingOf(job_.spec.privacy()))->epsilon;
+  // The ledger's orders are finer.
+  EXPECT_LE(Spending().epsilon_started, expected * (1 + 1e-9));
+  EXPECT_GT(Spending().epsilon_started, 0.98 * expected);
+}
+
+TEST_F(PrivacyAccountsTest, AJobOfNewtonBeyondTheBudgetIsRefused) {
+  SetLimit(0.5);
+  SolveByNewton(job_.spec);
+  EXPECT_EQ(CodeOfAccounts(accounts_->Reserve(Job())), ReasonCode::kBudgetExceeded);
+}
+
+class ReleaseOfNewtonTest : public PrivateReleaseTest {
+ protected:
+  ReleaseOfNewtonTest() {
+    SolveByNewton(job_.spec);
+    job_.spec_digest[0] ^= 1;  // Another job.
+    terms_ = MakeTerms(job_.spec, ReportKind::kNewtonSums,
+                       {.num_training_rows = 40, .num_test_rows = 20}, kTask.value(), 1);
+    layout_ = *jobs::MaskedLayout::Create(job_.spec, jobs::MaskedKind::kNewtonSums,
+                                          terms_.num_parameters(), 4);
+    dataset_.clear_privacy();  // Counts nothing, but tells what it covers.
+    report_.charge = *Charge(kTask.value());
+    report_.payload = std::vector<std::int64_t>(training::NewtonVectorSize(terms_.num_parameters()),
+                                                std::int64_t{-1} << 50);
+  }
+};
+
+TEST_F(ReleaseOfNewtonTest, WhatWasChargedLeavesMaskedWithoutNumbersOrTimes) {
+  report_.training_time = std::chrono::seconds(5);
+  ASSERT_EQ(Release(), StatusCode::kOk);
+  ASSERT_TRUE(guard_.Deliver(kTask).ok());
+  const v1::ReportHeader& header = outlet_.reports.at(0).header;
+  EXPECT_EQ(header.num_examples(), 0u);
+  EXPECT_FALSE(header.has_training_time());
+  EXPECT_EQ(outlet_.reports.at(0).payload.size(), 8 * terms_.num_values());
+}
+
+TEST_F(ReleaseOfNewtonTest, NothingLeavesThatWasNotChargedForThisTask) {
+  const auto charge = report_.charge;
+  report_.charge = nullptr;
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.charge = *Charge("job-1/2/1/north");
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
+  report_.charge = charge;
+  EXPECT_EQ(Release(), StatusCode::kOk);
+}
+
+TEST_F(ReleaseOfNewtonTest, NothingExactLeaves) {
+  report_.num_examples = 40;
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.num_examples = 0;
+  const auto noisy = report_.payload;
+  for (const std::uint64_t size :
+       {terms_.num_values(), training::NewtonSumsSize(terms_.num_parameters())}) {
+    report_.payload = std::vector<double>(size, 1.0);
+    EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  }
+  report_.payload = std::vector<std::int64_t>{1};
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.payload = noisy;
+  report_.metric_sum = {1};
+  EXPECT_EQ(Release(), StatusCode::kPermissionDenied);
+  report_.metric_sum.clear();
+  EXPECT_EQ(guard_.Release(terms_, report_).code(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(guard_.Deliver(kTask).code(), StatusCode::kNotFound);
 }
 
 class ReleaseOfMetricsTest : public PrivateReleaseTest {

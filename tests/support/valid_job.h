@@ -65,4 +65,14 @@ namespace chorale::support {
   return spec;
 }
 
+// The same, solved by Newton's method: three noisy sums over all patients.
+[[nodiscard]] inline v1::JobSpec PrivateNewtonJob() {
+  v1::JobSpec spec = PrivateJob();
+  spec.clear_training();
+  spec.clear_aggregation();
+  spec.mutable_newton()->set_l2_penalty(1);
+  spec.mutable_privacy()->clear_sample_rate();
+  return spec;
+}
+
 }  // namespace chorale::support
