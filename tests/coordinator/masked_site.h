@@ -71,7 +71,8 @@ class MaskedSite {
     if (session_ == nullptr) return FailedPrecondition("the site has no session");
     CHORALE_ASSIGN_OR_RETURN(
         const jobs::MaskedLayout layout,
-        jobs::MaskedLayout::Create(spec, kind, num_parameters, session_->membership()->terms->num_members()));
+        jobs::MaskedLayout::Create(spec, kind, num_parameters,
+                                   session_->membership()->terms->num_members()));
     jobs::MaskedTask masked{
         .job = crypto::Sha256(AsBytes(task.job().spec())), .kind = kind, .round = task.round()};
     if (const double norm = task.training().clipping_norm(); norm != 0) masked.clipping_norm = norm;
