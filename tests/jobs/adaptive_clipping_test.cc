@@ -222,10 +222,9 @@ class AdaptiveLayoutTest : public testing::TestWithParam<std::uint32_t> {
 };
 
 TEST_P(AdaptiveLayoutTest, GivesTheStepAtTheRoundsNormAndTheNextNorm) {
-  v1::PrivateMetrics& metrics = *spec_.mutable_privacy()->mutable_metrics();
   for (const bool has_metrics : {false, true}) {
-    spec_.mutable_privacy()->clear_metrics();
     if (has_metrics) {
+      v1::PrivateMetrics& metrics = *spec_.mutable_privacy()->mutable_metrics();
       metrics.add_kinds(v1::METRIC_KIND_LOSS);
       metrics.set_split(v1::SPLIT_TRAIN);
       metrics.set_noise_multiplier(1);
