@@ -11,11 +11,11 @@
 #include <vector>
 
 #include "core/random.h"
-#include "data/csv_reader.h"
 #include "jobs/job_spec.h"
 #include "jobs/masking.h"
 #include "jobs/privacy_spec.h"
 #include "secagg/vector_spec.h"
+#include "tests/support/patient_table.h"
 #include "tests/support/valid_job.h"
 
 namespace chorale::jobs {
@@ -44,20 +44,8 @@ std::string MessageFor(const std::function<void(v1::JobSpec&)>& change) {
   return MessageOf(status);
 }
 
-data::Dataset MakeDataset(const v1::DataSpec& spec, const std::string& rows) {
-  v1::DatasetConfig config;
-  config.set_id("toy");
-  config.set_split_column("split");
-  config.set_patient_column("patient");
-  config.mutable_csv()->set_path("toy.csv");
-  const data::CsvTable table =
-      data::ParseCsv("age,pain,pressure,disease,patient,split\n" + rows, config.csv(), "toy.csv")
-          .value();
-  return data::Dataset::Create(table, config, ".", spec).value();
-}
-
 std::vector<double> VectorOf(const v1::DataSpec& spec, const std::string& rows) {
-  const data::Dataset dataset = MakeDataset(spec, rows);
+  const data::Dataset dataset = support::PatientTable(spec, rows);
   std::vector<std::size_t> all(dataset.num_training_rows());
   std::iota(all.begin(), all.end(), 0);
   PatientColumns columns(dataset);

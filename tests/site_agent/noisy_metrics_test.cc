@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -24,14 +23,6 @@ namespace chorale::site_agent {
 namespace {
 
 using privacy::Uint128;
-
-privacy::NoiseKey KeyOf(std::uint32_t number) {
-  std::array<std::uint8_t, 32> bytes{};
-  bytes[0] = static_cast<std::uint8_t>(number);
-  bytes[1] = static_cast<std::uint8_t>(number >> 8);
-  return privacy::NoiseKey::Create(crypto::SecretBytes(bytes), JobId("job"), SiteId("north"))
-      .value();
-}
 
 class NoisyMetricsTest : public testing::Test {
  protected:

@@ -2,12 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "core/crypto/secret_bytes.h"
+#include "core/ids.h"
 #include "data/examples.h"
+#include "privacy/noise/noise_stream.h"
 #include "privacy/noise/wide_integer.h"
 
 // What tests of noisy sums compare: sums in whole steps of the grid, of datasets that differ by one
@@ -17,6 +22,14 @@ namespace chorale::site_agent {
 using Steps = std::vector<std::int64_t>;
 
 inline constexpr std::size_t kNumInputs = 5;
+
+// A fixed one for each number and site.
+inline privacy::NoiseKey KeyOf(std::uint32_t number, const std::string& site = "north") {
+  std::array<std::uint8_t, 32> bytes{};
+  bytes[0] = static_cast<std::uint8_t>(number);
+  bytes[1] = static_cast<std::uint8_t>(number >> 8);
+  return privacy::NoiseKey::Create(crypto::SecretBytes(bytes), JobId("job"), SiteId(site)).value();
+}
 
 // With one patient more, of these rows. As the last, so that whoever was drawn without this patient
 // is drawn with it.

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -32,12 +31,6 @@ training::LocalTrainer& Trainer() {
   static const std::unique_ptr<training::LocalTrainer> trainer =
       training::MakeTorchTrainer({.device = "cpu", .threads = 1}).value();
   return *trainer;
-}
-
-privacy::NoiseKey KeyOf(std::uint8_t number, const std::string& site = "north") {
-  std::array<std::uint8_t, 32> bytes{};
-  bytes.fill(number);
-  return privacy::NoiseKey::Create(crypto::SecretBytes(bytes), JobId("job"), SiteId(site)).value();
 }
 
 data::Examples PatientsOf(const models::GraphPlan& plan, std::size_t num_patients,

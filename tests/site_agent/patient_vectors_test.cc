@@ -4,14 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <string>
 
 #include "core/random.h"
-#include "data/csv_reader.h"
 #include "jobs/private_preparation.h"
 #include "tests/site_agent/noisy_steps.h"
+#include "tests/support/patient_table.h"
 #include "tests/support/valid_job.h"
 
 // The sum of a private preparation, from a table to whole numbers. Keys are fixed: a test passes or
@@ -21,14 +20,6 @@ namespace {
 
 using privacy::Uint128;
 using testing::ElementsAre;
-
-privacy::NoiseKey KeyOf(std::uint32_t number) {
-  std::array<std::uint8_t, 32> bytes{};
-  bytes[0] = static_cast<std::uint8_t>(number);
-  bytes[1] = static_cast<std::uint8_t>(number >> 8);
-  return privacy::NoiseKey::Create(crypto::SecretBytes(bytes), JobId("job"), SiteId("north"))
-      .value();
-}
 
 class PatientVectorsTest : public testing::Test {
  protected:
@@ -41,20 +32,9 @@ class PatientVectorsTest : public testing::Test {
     pressure.mutable_numeric()->mutable_range()->set_high(200);
     spec_.mutable_privacy()->mutable_preparation()->set_noise_multiplier(1);
   }
-  data::Dataset Table(const std::string& rows) {
-    v1::DatasetConfig config;
-    config.set_id("toy");
-    config.set_split_column("split");
-    config.set_patient_column("patient");
-    config.mutable_csv()->set_path("toy.csv");
-    const data::CsvTable table =
-        data::ParseCsv("age,pain,pressure,disease,patient,split\n" + rows, config.csv(), "toy.csv")
-            .value();
-    return data::Dataset::Create(table, config, ".", spec_.data()).value();
-  }
   Steps Sum(const std::string& rows, std::uint32_t key = 1,
             privacy::PrivacyUnit unit = privacy::PrivacyUnit::kPatient) {
-    const data::Dataset table = Table(rows);
+    const data::Dataset table = support::PatientTable(spec_.data(), rows);
     return SumPatientVectors({.sum = jobs::PreparationSumOf(spec_),
                               .privacy = spec_.privacy(),
                               .honest_sites = honest_sites_,
