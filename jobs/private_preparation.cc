@@ -128,7 +128,12 @@ PatientColumns::PatientColumns(const data::Dataset& dataset)
     : dataset_(dataset),
       values_(data::NumNumericFeatures(dataset.spec())),
       squares_(values_.size()),
-      present_(values_.size()) {}
+      present_(values_.size()) {
+  const Places places(dataset.spec());
+  for (const Places::Feature& feature : places.features) {
+    may_be_missing_.push_back(feature.present.has_value());
+  }
+}
 
 std::span<const double> PatientColumns::VectorOf(std::span<const std::size_t> rows) {
   for (std::vector<double>* sums : {&values_, &squares_, &present_}) std::ranges::fill(*sums, 0.0);
@@ -137,11 +142,10 @@ std::span<const double> PatientColumns::VectorOf(std::span<const std::size_t> ro
     dataset_.AddRangedValues(row, weight, values_, squares_, present_);
   }
   vector_.assign(1, 1.0);
-  const Places places(dataset_.spec());
-  for (std::size_t i = 0; i < places.features.size(); ++i) {
+  for (std::size_t i = 0; i < values_.size(); ++i) {
     vector_.push_back(values_[i]);
     vector_.push_back(squares_[i] - kHalf * present_[i]);
-    if (places.features[i].present.has_value()) vector_.push_back(present_[i]);
+    if (may_be_missing_[i]) vector_.push_back(present_[i]);
   }
   return vector_;
 }

@@ -47,7 +47,9 @@ class PatientColumns {
 
  private:
   const data::Dataset& dataset_;
-  std::vector<double> values_, squares_, present_;  // [num_numeric_features]
+  // [num_numeric_features]
+  std::vector<double> values_, squares_, present_;
+  std::vector<bool> may_be_missing_;
   std::vector<double> vector_;
 };
 
