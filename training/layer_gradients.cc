@@ -48,6 +48,25 @@ Tensor SquareSums(const Tensor& x) {
   return sums;
 }
 
+// A view that moves along axis 0 of a tensor: to take another of every row costs as much as a small
+// product.
+class MovedView {
+ public:
+  // Of `x`, contiguous, from its number `first` of a row on.
+  MovedView(const Tensor& x, std::int64_t first, at::IntArrayRef sizes, at::IntArrayRef strides)
+      : start_(x.storage_offset() + first),
+        step_(x.stride(0)),
+        view_(x.as_strided(sizes, strides, start_)) {}
+  void MoveTo(std::int64_t row) {
+    view_.unsafeGetTensorImpl()->set_storage_offset(start_ + row * step_);
+  }
+  [[nodiscard]] Tensor& view() { return view_; }
+
+ private:
+  std::int64_t start_, step_;
+  Tensor view_;
+};
+
 // Gradients that were formed: one tensor a patient of some group. [patients, ...]
 class Formed {
  public:
@@ -284,28 +303,40 @@ class ConvolutionGradient final : public LayerGradient {
   // set themselves up for every row.
   void FormUnfolded(const Group& group, const Tensor& squares) {
     const Tensor x = Rows(record_.input, group).contiguous();
-    const Tensor by_position = Rows(outputs_, group).flatten(2);  // [rows, outs, positions]
+    const Tensor b = Rows(outputs_, group);
     const Tensor formed = at::empty({group.num_patients, outputs_.size(1), ins_}, x.options());
     WithUnfolder([&](auto& unfolder, const UnfoldShape& shape, auto number) {
       using Number = decltype(number);
-      const std::int64_t width = shape.out_width;
       const std::int64_t lines =
-          std::clamp(std::max(kMaxUnfolded / (width * ins_), kMinPositions / width),
+          std::clamp(std::max(kMaxUnfolded / (shape.out_width * ins_),
+                              kMinPositions / shape.out_width),
                      std::int64_t{1}, shape.out_height);
-      const Tensor seen = at::empty({lines * width, ins_}, x.options());
-      for (std::int64_t row = 0; row < x.size(0); ++row) {
-        unfolder.Take(x[row].template data_ptr<Number>());
-        Tensor sum = formed[row / group.rows_each];
-        const Tensor b = by_position[row];
-        for (std::int64_t first = 0; first < shape.out_height; first += lines) {
-          const std::int64_t end = std::min(first + lines, shape.out_height);
-          unfolder.Unfold(first, end, seen.template data_ptr<Number>());
-          const Tensor part = b.narrow(1, first * width, (end - first) * width);
-          const Tensor of_part = seen.narrow(0, 0, (end - first) * width);
-          if (first == 0 && row % group.rows_each == 0) {
-            at::mm_out(sum, part, of_part);
+      const Tensor seen = at::empty({lines * shape.out_width, ins_}, x.options());
+      struct Part {
+        std::int64_t first, end;
+        Tensor seen;
+        MovedView outputs;
+      };
+      std::vector<Part> parts;
+      for (std::int64_t first = 0; first < shape.out_height; first += lines) {
+        const std::int64_t end = std::min(first + lines, shape.out_height);
+        const std::int64_t positions = (end - first) * shape.out_width;
+        parts.push_back({first, end, seen.narrow(0, 0, positions),
+                         MovedView(b, first * shape.out_width, {b.size(1), positions},
+                                   {shape.out_height * shape.out_width, 1})});
+      }
+      MovedView sum(formed, 0, {b.size(1), ins_}, {ins_, 1});
+      const Number* image = x.data_ptr<Number>();
+      for (std::int64_t row = 0; row < x.size(0); ++row, image += x.stride(0)) {
+        unfolder.Take(image);
+        sum.MoveTo(row / group.rows_each);
+        for (Part& part : parts) {
+          unfolder.Unfold(part.first, part.end, seen.data_ptr<Number>());
+          part.outputs.MoveTo(row);
+          if (part.first == 0 && row % group.rows_each == 0) {
+            at::mm_out(sum.view(), part.outputs.view(), part.seen);
           } else {
-            sum.addmm_(part, of_part);
+            sum.view().addmm_(part.outputs.view(), part.seen);
           }
         }
       }

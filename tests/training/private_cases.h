@@ -54,6 +54,9 @@ inline std::vector<PrivateCase> LayerCases() {
       kernel: [3, 2] stride: [2, 1] padding: [1, 1] dilation: [1, 2] } })");
   add("conv2d_deep", "[6, 3, 3]", R"(nodes { name: 'y' inputs: 'x' convolution { channels: 16
       kernel: [3, 3] padding: [1, 1] no_bias: true } })");
+  // More positions than are unfolded at once.
+  add("conv2d_in_parts", "[12, 22, 24]", R"(nodes { name: 'y' inputs: 'x' convolution { channels: 3
+      kernel: [5, 5] } })");
   add("conv3d_groups", "[4, 4, 5, 3]", R"(nodes { name: 'y' inputs: 'x' convolution { channels: 6
       kernel: [2, 3, 2] groups: 2 } })");
   add("conv2d_depthwise", "[3, 6, 6]", R"(nodes { name: 'y' inputs: 'x' convolution { channels: 3
