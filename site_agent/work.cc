@@ -76,7 +76,7 @@ std::uint64_t MemoryBesideTraining(ReportKind kind, const PlannedJob& planned,
 }
 
 // Rows of each patient.
-std::vector<std::uint64_t> RowsByPatient(std::span<const std::uint32_t> patients) {
+std::vector<std::uint64_t> NumRowsByPatient(std::span<const std::uint32_t> patients) {
   std::vector<std::uint64_t> rows;
   for (const std::uint32_t patient : patients) {
     if (patient >= rows.size()) rows.resize(std::size_t{patient} + 1);
@@ -86,7 +86,7 @@ std::vector<std::uint64_t> RowsByPatient(std::span<const std::uint32_t> patients
 }
 
 DatasetFacts FactsOf(const data::Dataset& dataset) {
-  const std::vector<std::uint64_t> rows = RowsByPatient(dataset.training_patients());
+  const std::vector<std::uint64_t> rows = NumRowsByPatient(dataset.training_patients());
   return {.num_training_rows = dataset.num_training_rows(),
           .num_test_rows = dataset.num_test_rows(),
           .num_training_patients = std::max<std::uint64_t>(rows.size(), 1)};
@@ -153,7 +153,7 @@ WorkOutcome Work::Run(const v1::Task& task, Cancellation& cancellation,
     Admitted admitted = std::get<Admitted>(std::move(admission));
     switch (admitted.terms.kind()) {
       case ReportKind::kPreparation:
-        return admitted.terms.is_private() ? SumColumnsPrivately(std::move(admitted))
+        return admitted.terms.is_private() ? SumColumnsPrivately(std::move(admitted), cancellation)
                                            : SumColumns(std::move(admitted));
       case ReportKind::kNewtonSums:
         return admitted.terms.is_private() ? SumNewtonPrivately(std::move(admitted), cancellation)
@@ -280,7 +280,7 @@ Status Work::CheckMemory(Admitted& admitted) {
   const data::Dataset& dataset = admitted.dataset->dataset();
   std::uint64_t needed = MemoryBesideTraining(kind, {admitted.job, *admitted.plan}, dataset);
   if (Trains(kind)) {
-    const std::vector<std::uint64_t> rows = RowsByPatient(dataset.training_patients());
+    const std::vector<std::uint64_t> rows = NumRowsByPatient(dataset.training_patients());
     const auto threads = static_cast<int>(parts_.config.threads());
     const std::uint64_t most_rows = *std::ranges::max_element(rows);
     const std::uint64_t to_train =
@@ -323,33 +323,36 @@ WorkOutcome Work::SumColumns(Admitted admitted) {
                   .masking = std::move(admitted.masking)};
 }
 
-StatusOr<std::vector<double>> Work::FetchCoefficientsOf(const Admitted& admitted,
-                                                        Cancellation& cancellation) {
-  CHORALE_ASSIGN_OR_RETURN(std::vector<double> coefficients,
-                           FetchCoefficients(parts_.blobs, admitted.terms.task_id(),
-                                             *admitted.task.model, parts_.random, cancellation));
-  if (AllFinite(std::span<const double>(coefficients))) return coefficients;
-  return InvalidArgument("the coefficients have a number that is not finite");
-}
-
-WorkOutcome Work::SumNewton(Admitted admitted, Cancellation& cancellation) {
-  const v1::JobSpec& spec = admitted.job.spec;
-  const std::optional<training::NewtonKind> kind = training::NewtonKindOf(spec.model());
+std::optional<WorkOutcome> Work::FetchNewtonStep(const Admitted& admitted,
+                                                 Cancellation& cancellation, NewtonStep& step) {
+  const std::optional<training::NewtonKind> kind =
+      training::NewtonKindOf(admitted.job.spec.model());
   if (!kind.has_value()) {
     return Refuse(ReasonCode::kJobInvalid, admitted.message,
                   InvalidArgument("newton is not offered for this model"));
   }
-  const StatusOr<std::vector<double>> coefficients = FetchCoefficientsOf(admitted, cancellation);
+  StatusOr<std::vector<double>> coefficients = FetchCoefficients(
+      parts_.blobs, admitted.terms.task_id(), *admitted.task.model, parts_.random, cancellation);
   if (cancellation.is_cancelled()) return WorkWasCancelled{};
+  if (coefficients.ok() && !AllFinite(std::span<const double>(*coefficients))) {
+    coefficients = InvalidArgument("the coefficients have a number that is not finite");
+  }
   if (!coefficients.ok()) {
     return Refuse(ReasonCode::kTaskInvalid, admitted.message, coefficients.status());
   }
+  step = {*kind, *std::move(coefficients)};
+  return std::nullopt;
+}
+
+WorkOutcome Work::SumNewton(Admitted admitted, Cancellation& cancellation) {
+  NewtonStep step;
+  if (auto problem = FetchNewtonStep(admitted, cancellation, step)) return *std::move(problem);
 
   const Time start = parts_.clock.Now();
   const data::ExactExamples& examples =
-      admitted.dataset->PrepareExact(MomentsOf(admitted.task, spec));
+      admitted.dataset->PrepareExact(MomentsOf(admitted.task, admitted.job.spec));
   StatusOr<std::vector<double>> sums =
-      training::NewtonSums(*kind, examples, *coefficients, &cancellation.flag());
+      training::NewtonSums(step.kind, examples, step.coefficients, &cancellation.flag());
   if (cancellation.is_cancelled()) return WorkWasCancelled{};
   if (!sums.ok()) return Refuse(CodeOfTraining(sums.status()), admitted.message, sums.status());
   const std::uint64_t num_examples = admitted.terms.dataset().num_training_rows;

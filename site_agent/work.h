@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include "site_agent/journal.h"
 #include "site_agent/link.h"
 #include "site_agent/local_store.h"
+#include "site_agent/patient_vectors.h"
 #include "site_agent/privacy_accounts.h"
 #include "site_agent/reason_codes.h"
 #include "site_agent/release_guard.h"
@@ -30,6 +32,7 @@
 #include "site_agent/task_check.h"
 #include "site_agent/task_policy.h"
 #include "training/local_trainer.h"
+#include "training/newton_sums.h"
 
 namespace chorale::site_agent {
 
@@ -102,9 +105,14 @@ class Work {
 
   [[nodiscard]] WorkOutcome SumColumns(Admitted admitted);
   [[nodiscard]] WorkOutcome SumNewton(Admitted admitted, Cancellation& cancellation);
-  // Of a step of Newton's method, finite.
-  [[nodiscard]] StatusOr<std::vector<double>> FetchCoefficientsOf(const Admitted& admitted,
-                                                                  Cancellation& cancellation);
+  struct NewtonStep {
+    training::NewtonKind kind{};
+    std::vector<double> coefficients;  // Finite.
+  };
+  // What the task came to instead, unless `step` was fetched.
+  [[nodiscard]] std::optional<WorkOutcome> FetchNewtonStep(const Admitted& admitted,
+                                                           Cancellation& cancellation,
+                                                           NewtonStep& step);
 
   // In work_training.cc.
   [[nodiscard]] WorkOutcome Train(Admitted admitted, Cancellation& cancellation,
@@ -113,7 +121,16 @@ class Work {
   // Pays for the round, whatever becomes of it; refused, nothing may be computed from rows.
   [[nodiscard]] std::variant<std::shared_ptr<const PrivacyCharge>, Refusal> Charge(
       const Admitted& admitted);
-  [[nodiscard]] WorkOutcome SumColumnsPrivately(Admitted admitted);
+  // What SumPatientVectors sums; of a task, `add` alone sees rows.
+  struct PatientsToSum {
+    jobs::NoisySum sum;
+    std::string_view purpose;
+    std::function<Status(privacy::PatientSum&)> add;
+  };
+  [[nodiscard]] WorkOutcome SumPrivately(Admitted& admitted, const PatientsToSum& patients,
+                                         const Cancellation& cancellation);
+  [[nodiscard]] WorkOutcome SumColumnsPrivately(Admitted admitted,
+                                                const Cancellation& cancellation);
   [[nodiscard]] WorkOutcome SumNewtonPrivately(Admitted admitted, Cancellation& cancellation);
   // DP-SGD.
   [[nodiscard]] WorkOutcome TrainPrivately(Admitted admitted, Cancellation& cancellation,

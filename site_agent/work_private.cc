@@ -80,21 +80,20 @@ std::variant<std::shared_ptr<const PrivacyCharge>, Refusal> Work::Charge(const A
   return refusal;
 }
 
-WorkOutcome Work::SumColumnsPrivately(Admitted admitted) {
+WorkOutcome Work::SumPrivately(Admitted& admitted, const PatientsToSum& patients,
+                               const Cancellation& cancellation) {
   const v1::JobSpec& spec = admitted.job.spec;
   auto charge = Charge(admitted);
   if (auto* refusal = std::get_if<Refusal>(&charge)) return *std::move(refusal);
   StatusOr<std::vector<std::int64_t>> sums = SumPatientVectors(
-      {.sum = jobs::PreparationSumOf(spec),
+      {.sum = patients.sum,
        .privacy = spec.privacy(),
        .honest_sites = admitted.masking->honest_sites,
-       .purpose = "preparation",
+       .purpose = patients.purpose,
        .num_threads = static_cast<int>(parts_.config.threads())},
       privacy::NoiseKey::Generate(JobId(admitted.message.job_id()), SiteId(parts_.site)),
-      [&](privacy::PatientSum& sum) {
-        AddColumns(admitted.dataset->dataset(), jobs::UnitOf(spec.privacy()), sum);
-        return OkStatus();
-      });
+      patients.add);
+  if (cancellation.is_cancelled()) return WorkWasCancelled{};
   if (!sums.ok()) return Refuse(ReasonCode::kJobInvalid, admitted.message, sums.status());
   return WorkDone{
       .terms = std::move(admitted.terms),
@@ -103,43 +102,33 @@ WorkOutcome Work::SumColumnsPrivately(Admitted admitted) {
       .masking = std::move(admitted.masking)};
 }
 
-WorkOutcome Work::SumNewtonPrivately(Admitted admitted, Cancellation& cancellation) {
+WorkOutcome Work::SumColumnsPrivately(Admitted admitted, const Cancellation& cancellation) {
   const v1::JobSpec& spec = admitted.job.spec;
-  const std::optional<training::NewtonKind> kind = training::NewtonKindOf(spec.model());
-  if (!kind.has_value()) {
-    return Refuse(ReasonCode::kJobInvalid, admitted.message,
-                  InvalidArgument("newton is not offered for this model"));
-  }
-  const StatusOr<std::vector<double>> coefficients = FetchCoefficientsOf(admitted, cancellation);
-  if (cancellation.is_cancelled()) return WorkWasCancelled{};
-  if (!coefficients.ok()) {
-    return Refuse(ReasonCode::kTaskInvalid, admitted.message, coefficients.status());
-  }
+  const auto add = [&](privacy::PatientSum& sum) {
+    AddColumns(admitted.dataset->dataset(), jobs::UnitOf(spec.privacy()), sum);
+    return OkStatus();
+  };
+  return SumPrivately(admitted,
+                      {.sum = jobs::PreparationSumOf(spec), .purpose = "preparation", .add = add},
+                      cancellation);
+}
 
-  auto charge = Charge(admitted);
-  if (auto* refusal = std::get_if<Refusal>(&charge)) return *std::move(refusal);
-  StatusOr<std::vector<std::int64_t>> sums = SumPatientVectors(
-      {.sum = jobs::NewtonSumOf(spec, coefficients->size()),
-       .privacy = spec.privacy(),
-       .honest_sites = admitted.masking->honest_sites,
-       .purpose = "newton",
-       .num_threads = static_cast<int>(parts_.config.threads())},
-      privacy::NoiseKey::Generate(JobId(admitted.message.job_id()), SiteId(parts_.site)),
-      [&](privacy::PatientSum& sum) {
-        const data::ExactExamples& examples =
-            admitted.dataset->PrepareExact(MomentsOf(admitted.task, spec));
-        return training::ForEachNewtonPatient(
-            *kind, examples, *coefficients, jobs::NewtonBoundsOf(spec, coefficients->size()),
-            UnitsOf(examples, spec.privacy()),
-            [&sum](std::span<const double> vector) { sum.Add(vector); }, &cancellation.flag());
-      });
-  if (cancellation.is_cancelled()) return WorkWasCancelled{};
-  if (!sums.ok()) return Refuse(ReasonCode::kJobInvalid, admitted.message, sums.status());
-  return WorkDone{
-      .terms = std::move(admitted.terms),
-      .report = {.payload = *std::move(sums),
-                 .charge = std::get<std::shared_ptr<const PrivacyCharge>>(std::move(charge))},
-      .masking = std::move(admitted.masking)};
+WorkOutcome Work::SumNewtonPrivately(Admitted admitted, Cancellation& cancellation) {
+  NewtonStep step;
+  if (auto problem = FetchNewtonStep(admitted, cancellation, step)) return *std::move(problem);
+  const v1::JobSpec& spec = admitted.job.spec;
+  const std::size_t num_coefficients = step.coefficients.size();
+  const auto add = [&](privacy::PatientSum& sum) {
+    const data::ExactExamples& examples =
+        admitted.dataset->PrepareExact(MomentsOf(admitted.task, spec));
+    return training::ForEachNewtonPatient(
+        step.kind, examples, step.coefficients, jobs::NewtonBoundsOf(spec, num_coefficients),
+        UnitsOf(examples, spec.privacy()),
+        [&sum](std::span<const double> vector) { sum.Add(vector); }, &cancellation.flag());
+  };
+  return SumPrivately(
+      admitted, {.sum = jobs::NewtonSumOf(spec, num_coefficients), .purpose = "newton", .add = add},
+      cancellation);
 }
 
 WorkOutcome Work::TrainPrivately(Admitted admitted, Cancellation& cancellation,
