@@ -65,6 +65,7 @@ bool IsLowOrder(const SigningPublicKey& key) {
 }  // namespace
 
 struct SigningKey::Loaded {
+  explicit Loaded(Key loaded) : key(std::move(loaded)) {}
   Key key;
 };
 
