@@ -1,6 +1,7 @@
 #include "core/crypto/key_agreement.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "core/crypto/openssl_handles.h"
 #include "core/crypto/random.h"
 #include "core/crypto/x25519_lanes.h"
+#include "core/crypto/x25519_table.h"
 
 namespace chorale::crypto {
 namespace {
@@ -17,6 +19,8 @@ constexpr std::size_t kKeyBytes = 32;
 constexpr std::size_t kMostHkdfBytes = 255 * 32;
 // All lanes together take as long as two agreements of OpenSSL.
 constexpr std::size_t kFewestForLanes = 3;
+// A table takes as long as so many agreements in lanes, and a key with it about as long as one.
+constexpr std::size_t kAgreementsOfTable = 21;
 
 Key LoadPrivateKey(std::span<const std::uint8_t> bytes) {
   return Key(
@@ -33,7 +37,8 @@ X25519PublicKey PublicKeyOf(EVP_PKEY* key) {
 
 // A point of low order gives zero.
 StatusOr<SecretBytes> NonZero(SecretBytes shared) {
-  if (!ConstantTimeEqual(shared.Reveal(), SecretBytes(kKeyBytes).Reveal())) return shared;
+  constexpr std::array<std::uint8_t, kKeyBytes> kZero{};
+  if (!ConstantTimeEqual(shared.Reveal(), kZero)) return shared;
   return InvalidArgument("the peer's X25519 key is a point of low order: no secret can be agreed");
 }
 
@@ -80,6 +85,51 @@ void AgreeInLanes(const SecretBytes& own, std::span<const X25519PublicKey> peers
   for (auto& one : shared) Wipe(one);
 }
 
+// An agreement of keys[key] with public_keys[keys[key].peers[place]], which lies in this lane.
+struct Pair {
+  std::size_t key;
+  std::size_t place;
+  std::size_t lane;
+};
+
+// Each key's pairs lie side by side.
+bool IsTableSooner(std::span<const Pair> pairs) {
+  if (!HasX25519Lanes()) return false;
+  std::size_t num_keys = 0;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (i == 0 || pairs[i].key != pairs[i - 1].key) ++num_keys;
+  }
+  return pairs.size() > kAgreementsOfTable + num_keys;
+}
+
+// [key][place], unset where nothing was agreed on yet.
+using Agreed = std::vector<std::vector<std::optional<SecretBytes>>>;
+
+// Leaves out the peers that a table has no answers for.
+void AgreeByTable(std::span<const DisclosedKey> keys, std::span<const X25519PublicKey> peers,
+                  std::span<const Pair> pairs, Agreed& agreed) {
+  std::array<X25519PublicKey, kX25519Lanes> points{};
+  std::copy(peers.begin(), peers.end(), points.begin());
+  const X25519Table table(points);
+  std::vector<ByteSpan> scalars;
+  std::vector<std::size_t> scalar_of(pairs.size());
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (i == 0 || pairs[i].key != pairs[i - 1].key) {
+      scalars.push_back(keys[pairs[i].key].key->bytes().Reveal());
+    }
+    scalar_of[i] = scalars.size() - 1;
+  }
+  std::vector<X25519Table::Shared> shared(scalars.size());
+  table.MultiplyDisclosed(scalars, shared);
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    const auto [key, place, lane] = pairs[i];
+    if (table.on_curve()[lane]) agreed[key][place].emplace(shared[scalar_of[i]][lane]);
+  }
+  for (auto& lanes : shared) {
+    for (auto& one : lanes) Wipe(one);
+  }
+}
+
 }  // namespace
 
 struct X25519PrivateKey::Loaded {
@@ -121,6 +171,39 @@ std::vector<StatusOr<SecretBytes>> X25519PrivateKey::AgreeAll(
     AgreeInLanes(bytes_, peers, all);
   } else {
     AgreeOneByOne(loaded_->key.get(), peers, all);
+  }
+  return all;
+}
+
+std::vector<std::vector<StatusOr<SecretBytes>>> AgreeDisclosed(
+    std::span<const DisclosedKey> keys, std::span<const X25519PublicKey> public_keys) {
+  std::vector<std::vector<Pair>> groups((public_keys.size() + kX25519Lanes - 1) / kX25519Lanes);
+  Agreed agreed(keys.size());
+  for (std::size_t key = 0; key < keys.size(); ++key) {
+    const std::vector<std::size_t>& peers = keys[key].peers;
+    agreed[key].resize(peers.size());
+    for (std::size_t place = 0; place < peers.size(); ++place) {
+      groups[peers[place] / kX25519Lanes].push_back({key, place, peers[place] % kX25519Lanes});
+    }
+  }
+  for (std::size_t group = 0; group < groups.size(); ++group) {
+    if (!IsTableSooner(groups[group])) continue;
+    const auto peers = public_keys.subspan(group * kX25519Lanes);
+    AgreeByTable(keys, peers.first(std::min(peers.size(), kX25519Lanes)), groups[group], agreed);
+  }
+
+  std::vector<std::vector<StatusOr<SecretBytes>>> all(keys.size());
+  for (std::size_t key = 0; key < keys.size(); ++key) {
+    std::vector<X25519PublicKey> others;
+    for (std::size_t place = 0; place < agreed[key].size(); ++place) {
+      if (!agreed[key][place]) others.push_back(public_keys[keys[key].peers[place]]);
+    }
+    std::vector<StatusOr<SecretBytes>> with_others = keys[key].key->AgreeAll(others);
+    all[key].reserve(agreed[key].size());
+    std::size_t next = 0;
+    for (std::optional<SecretBytes>& shared : agreed[key]) {
+      all[key].push_back(shared ? NonZero(*std::move(shared)) : std::move(with_others[next++]));
+    }
   }
   return all;
 }

@@ -42,6 +42,20 @@ class X25519PrivateKey {
   X25519PublicKey public_key_;
 };
 
+// A private key that is no secret any more, and with whom it agrees.
+struct DisclosedKey {
+  const X25519PrivateKey* key = nullptr;
+  std::vector<std::size_t> peers;  // Indices of public keys, in any order.
+};
+// result[i][j] is the answer of keys[i].key->Agree(public_keys[keys[i].peers[j]]), several times
+// sooner than by AgreeAll where many keys agree with the same peers.
+//
+// NOT FOR SECRETS: the time this takes, and the memory it reads, depend on the private keys. It is
+// for who has been given keys of others that protect nothing from it any more. What comes out is as
+// secret as ever, and wiped. REQUIRES: each index is one of `public_keys`.
+[[nodiscard]] std::vector<std::vector<StatusOr<SecretBytes>>> AgreeDisclosed(
+    std::span<const DisclosedKey> keys, std::span<const X25519PublicKey> public_keys);
+
 // HKDF-SHA256 (RFC 5869). REQUIRES: size <= 255 * 32.
 [[nodiscard]] SecretBytes Hkdf(std::span<const std::uint8_t> salt,
                                std::span<const std::uint8_t> input_key,

@@ -9,6 +9,7 @@
 #include "core/crypto/digest.h"
 #include "core/random.h"
 #include "tests/core/crypto/hex.h"
+#include "tests/core/crypto/x25519_points.h"
 
 namespace chorale::crypto {
 namespace {
@@ -55,31 +56,12 @@ TEST(X25519Test, MatchesTheIteratedVectors) {
 
 TEST(X25519Test, RefusesEveryPointOfLowOrder) {
   const X25519PrivateKey key = X25519PrivateKey::Generate();
-  for (const std::string_view point :
-       {"0000000000000000000000000000000000000000000000000000000000000000",
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"}) {
-    EXPECT_EQ(key.Agree(HexArray<32>(point)).status().code(), StatusCode::kInvalidArgument)
-        << point;
-    for (const auto& shared : key.AgreeAll(std::vector(9, HexArray<32>(point)))) {
-      EXPECT_EQ(shared.status().code(), StatusCode::kInvalidArgument) << point;
+  for (const X25519PublicKey& point : LowOrderPoints()) {
+    EXPECT_EQ(key.Agree(point).status().code(), StatusCode::kInvalidArgument) << ToHex(point);
+    for (const auto& shared : key.AgreeAll(std::vector(9, point))) {
+      EXPECT_EQ(shared.status().code(), StatusCode::kInvalidArgument) << ToHex(point);
     }
   }
-}
-
-// Points that a careless field arithmetic gets wrong: around 0, p, 2^255 and 2^256, and with the
-// highest bit set, which RFC 7748 ignores.
-X25519PublicKey EdgePoint(RandomSource& random) {
-  X25519PublicKey point;
-  point.fill(random.NextBelow(2) == 0 ? 0x00 : 0xff);
-  point[0] = static_cast<std::uint8_t>(random.NextBelow(256));
-  constexpr std::uint8_t kLast[] = {0x00, 0x7f, 0x80, 0xff};
-  point[31] = kLast[random.NextBelow(4)];
-  return point;
 }
 
 // Groups of up to two agree by OpenSSL, larger ones by the processor's lanes where it has them.
@@ -105,6 +87,69 @@ TEST(X25519Test, AgreesWithManyAsWithEach) {
       const StatusOr<SecretBytes> one = key.Agree(peers[i]);
       ASSERT_EQ(all[i].status(), one.status()) << ToHex(peers[i]);
       if (one.ok()) ASSERT_EQ(ToHex(all[i]->Reveal()), ToHex(one->Reveal())) << ToHex(peers[i]);
+    }
+  }
+}
+
+// A third honest, the others as somebody might choose them to do harm.
+X25519PublicKey AnyPublicKey(RandomSource& random) {
+  switch (random.NextBelow(6)) {
+    case 0:
+      return EdgePoint(random);
+    case 1: {
+      const std::vector<X25519PublicKey> points = LowOrderPoints();
+      return points[random.NextBelow(points.size())];
+    }
+    case 2:
+    case 3: {
+      X25519PublicKey point;  // Half of these are on the twist.
+      random.Fill(point);
+      return point;
+    }
+    default: {
+      Bytes bytes(32);
+      random.Fill(bytes);
+      return X25519PrivateKey::FromBytes(bytes)->public_key();
+    }
+  }
+}
+
+// From no pair to all of them: some groups of eight peers are worth a table and others are not.
+TEST(X25519Test, AgreesForDisclosedKeysAsForEachAlone) {
+  SeededRandom random(2);
+  for (const std::size_t num_keys : {0, 1, 3, 4, 5, 30, 70}) {
+    for (const std::uint64_t percent : {0, 10, 40, 100}) {
+      const std::size_t num_peers = random.NextBelow(30);
+      std::vector<X25519PublicKey> public_keys(num_peers);
+      for (X25519PublicKey& peer : public_keys) peer = AnyPublicKey(random);
+      std::vector<X25519PrivateKey> keys;
+      for (std::size_t i = 0; i < num_keys; ++i) {
+        Bytes bytes(32);
+        random.Fill(bytes);
+        keys.push_back(*X25519PrivateKey::FromBytes(bytes));
+      }
+      std::vector<DisclosedKey> disclosed;
+      for (const X25519PrivateKey& key : keys) {
+        DisclosedKey& one = disclosed.emplace_back();
+        one.key = &key;
+        for (std::size_t peer = num_peers; peer-- > 0;) {
+          if (random.NextBelow(100) < percent) one.peers.push_back(peer);
+        }
+      }
+
+      const auto all = AgreeDisclosed(disclosed, public_keys);
+
+      ASSERT_EQ(all.size(), num_keys);
+      for (std::size_t i = 0; i < num_keys; ++i) {
+        ASSERT_EQ(all[i].size(), disclosed[i].peers.size());
+        for (std::size_t j = 0; j < all[i].size(); ++j) {
+          const X25519PublicKey& peer = public_keys[disclosed[i].peers[j]];
+          const StatusOr<SecretBytes> one = keys[i].Agree(peer);
+          ASSERT_EQ(all[i][j].status(), one.status()) << ToHex(peer);
+          if (!one.ok()) continue;
+          ASSERT_EQ(ToHex(all[i][j]->Reveal()), ToHex(one->Reveal())) << ToHex(peer);
+        }
+      }
     }
   }
 }
