@@ -70,10 +70,10 @@ struct Round {
   std::optional<secagg::NeighborTerms> terms;  // Unset: the complete graph.
   std::vector<MemberSecrets> members;
 
-  [[nodiscard]] std::vector<secagg::Peer> PeersOf(MemberIndex member, MemberIndex first) const {
+  [[nodiscard]] std::vector<secagg::Peer> PeersOf(MemberIndex member) const {
     std::vector<secagg::Peer> peers;
     for (const MemberIndex i : members[member].neighbors) {
-      if (i >= first) peers.push_back({i, members[i].key.public_key()});
+      peers.push_back({i, members[i].key.public_key()});
     }
     return peers;
   }
@@ -163,22 +163,33 @@ StatusOr<std::vector<crypto::SecretBytes>> OpenSecrets(const Round& round) {
 StatusOr<std::vector<OwnedMaskTerm>> MasksOfSum(const Round& round,
                                                 const std::vector<crypto::SecretBytes>& secrets) {
   std::vector<OwnedMaskTerm> masks;
+  std::vector<secagg::Peer> survivors;
+  std::vector<crypto::X25519PrivateKey> keys;
   for (MemberIndex j = 0; j < secrets.size(); ++j) {
     if (j >= round.num_lost) {
       masks.push_back({secagg::SelfMaskKey(secrets[j], round.context, kSuite), true});
+      survivors.push_back({j, round.members[j].key.public_key()});
       continue;
     }
-    CHORALE_ASSIGN_OR_RETURN(const auto key,
-                             crypto::X25519PrivateKey::FromBytes(secrets[j].Reveal()));
+    CHORALE_ASSIGN_OR_RETURN(auto key, crypto::X25519PrivateKey::FromBytes(secrets[j].Reveal()));
     if (key.public_key() != round.members[j].key.public_key()) {
       return Internal("a reconstructed key is wrong");
     }
-    const std::vector<secagg::Peer> survivors = round.PeersOf(j, round.num_lost);
-    CHORALE_ASSIGN_OR_RETURN(const std::vector<crypto::SecretBytes> pairs,
-                             secagg::PairKeys(round.session_id, key, j, survivors, kRound));
-    for (std::size_t i = 0; i < pairs.size(); ++i) {
-      masks.push_back(
-          {secagg::PairMaskKey(pairs[i], round.context, kSuite), j < survivors[i].index});
+    keys.push_back(std::move(key));
+  }
+  std::vector<secagg::DisclosedMember> lost;
+  for (MemberIndex j = 0; j < round.num_lost; ++j) {
+    lost.push_back({.index = j, .key = &keys[j], .peers = {}});
+    for (const MemberIndex i : round.members[j].neighbors) {
+      if (i >= round.num_lost) lost[j].peers.push_back(i - round.num_lost);
+    }
+  }
+  CHORALE_ASSIGN_OR_RETURN(const auto pairs,
+                           secagg::PairKeysOfDisclosed(round.session_id, lost, survivors, kRound));
+  for (MemberIndex j = 0; j < round.num_lost; ++j) {
+    for (std::size_t i = 0; i < pairs[j].size(); ++i) {
+      masks.push_back({secagg::PairMaskKey(pairs[j][i], round.context, kSuite),
+                       j < survivors[lost[j].peers[i]].index});
     }
   }
   return masks;
@@ -189,7 +200,7 @@ StatusOr<std::vector<OwnedMaskTerm>> MasksOfMember(const Round& round, MemberInd
   const MemberSecrets& own = round.members[member];
   std::vector<OwnedMaskTerm> masks;
   masks.push_back({secagg::SelfMaskKey(own.seed, round.context, kSuite), false});
-  const std::vector<secagg::Peer> peers = round.PeersOf(member, 0);
+  const std::vector<secagg::Peer> peers = round.PeersOf(member);
   CHORALE_ASSIGN_OR_RETURN(const std::vector<crypto::SecretBytes> pairs,
                            secagg::PairKeys(round.session_id, own.key, member, peers, kRound));
   for (std::size_t i = 0; i < pairs.size(); ++i) {

@@ -59,6 +59,32 @@ Status CheckPair(MemberIndex own_index, MemberIndex peer_index) {
   return InvalidArgument("member " + std::to_string(own_index) + " has no key with itself");
 }
 
+std::vector<crypto::X25519PublicKey> PublicKeysOf(std::span<const Peer> peers) {
+  std::vector<crypto::X25519PublicKey> keys;
+  keys.reserve(peers.size());
+  for (const Peer& peer : peers) keys.push_back(peer.key);
+  return keys;
+}
+
+// One side of the pair keys of a round.
+struct PairSide {
+  const crypto::Digest& session_id;
+  const crypto::X25519PrivateKey& own;
+  MemberIndex own_index;
+  std::uint64_t round;
+};
+
+StatusOr<crypto::SecretBytes> DerivePairKey(const PairSide& side, const Peer& peer,
+                                            const StatusOr<crypto::SecretBytes>& shared) {
+  if (!shared.ok()) return KeyInvalid(peer.index, shared.status());
+  Message info("fl-secagg/v1 pair");
+  info.AddRound(side.round)
+      .AddIndex(std::min(side.own_index, peer.index))
+      .AddIndex(std::max(side.own_index, peer.index));
+  AddKeys(info, side.own_index, side.own.public_key(), peer.index, peer.key);
+  return crypto::Hkdf(side.session_id, shared->Reveal(), info.bytes(), kKeyBytes);
+}
+
 std::array<std::uint8_t, crypto::kAeadNonceBytes> NonceOf(std::uint64_t round, std::uint32_t type) {
   std::array<std::uint8_t, crypto::kAeadNonceBytes> nonce{};
   const Message message = Message("").AddRound(round).AddIndex(type);
@@ -109,24 +135,40 @@ StatusOr<std::vector<crypto::SecretBytes>> PairKeys(const crypto::Digest& sessio
                                                     MemberIndex own_index,
                                                     std::span<const Peer> peers,
                                                     std::uint64_t round) {
-  std::vector<crypto::X25519PublicKey> public_keys;
-  public_keys.reserve(peers.size());
-  for (const Peer& peer : peers) {
-    CHORALE_RETURN_IF_ERROR(CheckPair(own_index, peer.index));
-    public_keys.push_back(peer.key);
-  }
-  const std::vector<StatusOr<crypto::SecretBytes>> shared = own.AgreeAll(public_keys);
+  for (const Peer& peer : peers) CHORALE_RETURN_IF_ERROR(CheckPair(own_index, peer.index));
+  const std::vector<StatusOr<crypto::SecretBytes>> shared = own.AgreeAll(PublicKeysOf(peers));
+  const PairSide side{session_id, own, own_index, round};
   std::vector<crypto::SecretBytes> keys;
   keys.reserve(peers.size());
   for (std::size_t i = 0; i < peers.size(); ++i) {
-    const Peer& peer = peers[i];
-    if (!shared[i].ok()) return KeyInvalid(peer.index, shared[i].status());
-    Message info("fl-secagg/v1 pair");
-    info.AddRound(round)
-        .AddIndex(std::min(own_index, peer.index))
-        .AddIndex(std::max(own_index, peer.index));
-    AddKeys(info, own_index, own.public_key(), peer.index, peer.key);
-    keys.push_back(crypto::Hkdf(session_id, shared[i]->Reveal(), info.bytes(), kKeyBytes));
+    CHORALE_ASSIGN_OR_RETURN(crypto::SecretBytes key, DerivePairKey(side, peers[i], shared[i]));
+    keys.push_back(std::move(key));
+  }
+  return keys;
+}
+
+StatusOr<std::vector<std::vector<crypto::SecretBytes>>> PairKeysOfDisclosed(
+    const crypto::Digest& session_id, std::span<const DisclosedMember> members,
+    std::span<const Peer> peers, std::uint64_t round) {
+  std::vector<crypto::DisclosedKey> disclosed;
+  disclosed.reserve(members.size());
+  for (const DisclosedMember& member : members) {
+    for (const std::size_t i : member.peers) {
+      CHORALE_RETURN_IF_ERROR(CheckPair(member.index, peers[i].index));
+    }
+    disclosed.push_back({member.key, member.peers});
+  }
+  const auto shared = crypto::AgreeDisclosed(disclosed, PublicKeysOf(peers));
+  std::vector<std::vector<crypto::SecretBytes>> keys(members.size());
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const DisclosedMember& member = members[i];
+    const PairSide side{session_id, *member.key, member.index, round};
+    keys[i].reserve(member.peers.size());
+    for (std::size_t place = 0; place < member.peers.size(); ++place) {
+      CHORALE_ASSIGN_OR_RETURN(crypto::SecretBytes key,
+                               DerivePairKey(side, peers[member.peers[place]], shared[i][place]));
+      keys[i].push_back(std::move(key));
+    }
   }
   return keys;
 }

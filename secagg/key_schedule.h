@@ -62,6 +62,19 @@ struct Peer {
     const crypto::Digest& session_id, const crypto::X25519PrivateKey& own, MemberIndex own_index,
     std::span<const Peer> peers, std::uint64_t round);
 
+// A member whose mask key is no secret any more, and those of some peers that it has a key with.
+struct DisclosedMember {
+  MemberIndex index = 0;
+  const crypto::X25519PrivateKey* key = nullptr;
+  std::vector<std::size_t> peers;  // Indices of peers, in any order.
+};
+// PairKeys of each member with its peers, [member][place in its peers], sooner than member by
+// member. Only for mask keys that were recovered: see AgreeDisclosed. REQUIRES: each index is one
+// of `peers`.
+[[nodiscard]] StatusOr<std::vector<std::vector<crypto::SecretBytes>>> PairKeysOfDisclosed(
+    const crypto::Digest& session_id, std::span<const DisclosedMember> members,
+    std::span<const Peer> peers, std::uint64_t round);
+
 // HKDF-Expand(pair_key, "fl-secagg/v1 mask" || context), as long as the suite's keys. The member
 // with the smaller index subtracts the mask, the one with the larger index adds it.
 [[nodiscard]] crypto::SecretBytes PairMaskKey(const crypto::SecretBytes& pair_key,

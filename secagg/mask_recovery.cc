@@ -24,6 +24,11 @@ struct HeldShare {
 };
 using HeldShares = std::vector<HeldShare>;
 
+struct LostMember {
+  MemberIndex index;
+  crypto::X25519PrivateKey key;
+};
+
 // A secret of one dealer, and all shares of it that were sent.
 struct Target {
   MemberIndex dealer = 0;
@@ -48,13 +53,16 @@ class Recoverer {
   // Shares of others that disagree with `good`, a set that gives the secret.
   void CompareRest(const Target& target, const HeldShares& good, const crypto::SecretBytes& secret);
   bool IsConsistent(const Target& target);
-  void AddTerms(const Target& target, const crypto::SecretBytes& secret, Recovery& recovery) const;
+  // Of a survivor at once; of lost members, when all keys are here.
+  void Take(const Target& target, const crypto::SecretBytes& secret, Recovery& recovery);
+  void AddPairTerms(Recovery& recovery) const;
   void Judge(Recovery& recovery) const;
 
   const RecoveryInput& input_;
   std::uint32_t threshold_;
   std::map<std::vector<ShareIndex>, ShareCombiner> combiners_;
   std::vector<MemberIndex> trusted_;  // Holders of the last set that gave a secret.
+  std::vector<LostMember> lost_;
   std::set<std::pair<MemberIndex, MemberIndex>> mismatches_;  // Dealer, holder.
 };
 
@@ -166,31 +174,47 @@ bool Recoverer::IsConsistent(const Target& target) {
   return true;
 }
 
-void Recoverer::AddTerms(const Target& target, const crypto::SecretBytes& secret,
-                         Recovery& recovery) const {
-  const SessionView& view = input_.view;
-  const Suite suite = view.terms().suite;
+void Recoverer::Take(const Target& target, const crypto::SecretBytes& secret, Recovery& recovery) {
   if (target.is_seed) {
-    recovery.terms.push_back(
-        {.key = SelfMaskKey(secret, input_.context, suite), .is_subtracted = true});
+    recovery.terms.push_back({.key = SelfMaskKey(secret, input_.context, input_.view.terms().suite),
+                              .is_subtracted = true});
     return;
   }
-  const auto key = crypto::X25519PrivateKey::FromBytes(secret.Reveal());
+  lost_.push_back({target.dealer, *crypto::X25519PrivateKey::FromBytes(secret.Reveal())});
+}
+
+void Recoverer::AddPairTerms(Recovery& recovery) const {
+  const SessionView& view = input_.view;
   const std::uint32_t round = input_.terms.round;
   std::vector<Peer> survivors;
-  for (const MemberIndex neighbor : view.NeighborsOf(target.dealer)) {
-    if (!std::ranges::binary_search(input_.survivors, neighbor)) continue;
-    survivors.push_back({neighbor, view.mask_key(neighbor, round)});
+  survivors.reserve(input_.survivors.size());
+  for (const MemberIndex member : input_.survivors) {
+    survivors.push_back({member, view.mask_key(member, round)});
   }
-  const auto pairs = PairKeys(view.id(), *key, target.dealer, survivors, round);
+  std::vector<DisclosedMember> members;
+  members.reserve(lost_.size());
+  for (const LostMember& lost : lost_) {
+    DisclosedMember member{.index = lost.index, .key = &lost.key, .peers = {}};
+    for (const MemberIndex neighbor : view.NeighborsOf(lost.index)) {
+      const auto found = std::ranges::lower_bound(survivors, neighbor, {}, &Peer::index);
+      if (found == survivors.end() || found->index != neighbor) continue;
+      member.peers.push_back(static_cast<std::size_t>(found - survivors.begin()));
+    }
+    members.push_back(std::move(member));
+  }
+  const auto pairs = PairKeysOfDisclosed(view.id(), members, survivors, round);
   if (!pairs.ok()) {
     recovery.status = pairs.status();
     return;
   }
-  for (std::size_t i = 0; i < survivors.size(); ++i) {
-    // The survivor added the mask of every smaller index and subtracted that of every larger one.
-    recovery.terms.push_back({.key = PairMaskKey((*pairs)[i], input_.context, suite),
-                              .is_subtracted = target.dealer < survivors[i].index});
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    for (std::size_t place = 0; place < members[i].peers.size(); ++place) {
+      // The survivor added the mask of every smaller index and subtracted that of every larger one.
+      const MemberIndex survivor = survivors[members[i].peers[place]].index;
+      recovery.terms.push_back(
+          {.key = PairMaskKey((*pairs)[i][place], input_.context, view.terms().suite),
+           .is_subtracted = members[i].index < survivor});
+    }
   }
 }
 
@@ -253,9 +277,9 @@ Recovery Recoverer::Run() {
     if (!is_smooth || !mismatches_.empty()) CompareRest(target, good, *secret);
     trusted_.clear();
     for (const HeldShare& held : good) trusted_.push_back(held.holder);
-    AddTerms(target, *secret, recovery);
-    if (!recovery.status.ok()) break;
+    Take(target, *secret, recovery);
   }
+  if (recovery.status.ok()) AddPairTerms(recovery);
   Judge(recovery);
   if (!recovery.status.ok()) recovery.terms.clear();
   return recovery;
