@@ -34,7 +34,6 @@ using secagg::MaskKernel;
 using secagg::RingBits;
 
 constexpr double kBytesPerGigabyte = 1e9;
-constexpr std::size_t kRawPieceBytes = 16384;  // As `openssl speed -bytes 16384`.
 
 struct Kernel {
   MaskKernel kernel;
@@ -44,14 +43,6 @@ struct Kernel {
 constexpr Kernel kKernels[] = {{MaskKernel::kEvp, "evp", 0.85},
                                {MaskKernel::kAesNi, "aesni", 0},
                                {MaskKernel::kVaes, "vaes", 2.5}};
-
-// One keystream into 16 KiB, over and over.
-double RawSeconds(crypto::CtrStream& stream, std::uint64_t size) {
-  std::vector<std::uint8_t> piece(kRawPieceBytes);
-  return CoreSecondsOf([&] {
-    for (std::uint64_t done = 0; done < size; done += kRawPieceBytes) stream.Generate(piece);
-  });
-}
 
 StatusOr<ordered_json> MeasureMasks(RingBits bits, std::uint64_t num_elements, int runs) {
   SeededRandom random(1);
@@ -71,7 +62,7 @@ StatusOr<ordered_json> MeasureMasks(RingBits bits, std::uint64_t num_elements, i
   double raw_seconds = std::numeric_limits<double>::infinity();
   std::vector<double> seconds(std::size(kKernels), raw_seconds);
   for (int run = 0; run < runs; ++run) {
-    raw_seconds = std::min(raw_seconds, RawSeconds(stream, mask_bytes));
+    raw_seconds = std::min(raw_seconds, RawKeystreamSeconds(stream, mask_bytes));
     for (std::size_t k = 0; k < std::size(kKernels); ++k) {
       if (!secagg::IsAvailable(kKernels[k].kernel)) continue;
       Status applied;

@@ -3,7 +3,12 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <vector>
+
+#include "core/crypto/cipher.h"
 
 // Seconds of one core: what the thread itself used, whatever else the machine does.
 namespace chorale::bench {
@@ -27,6 +32,16 @@ double LeastCoreSeconds(int runs, Function function) {
   double least = std::numeric_limits<double>::infinity();
   for (int i = 0; i < runs; ++i) least = std::min(least, CoreSecondsOf(function));
   return least;
+}
+
+// The limit of what OpenSSL masks: so much keystream into one piece that stays in cache, as
+// `openssl speed -bytes 16384`.
+inline double RawKeystreamSeconds(crypto::CtrStream& stream, std::uint64_t size_bytes) {
+  constexpr std::size_t kPieceBytes = 16384;
+  std::vector<std::uint8_t> piece(kPieceBytes);
+  return CoreSecondsOf([&] {
+    for (std::uint64_t done = 0; done < size_bytes; done += kPieceBytes) stream.Generate(piece);
+  });
 }
 
 }  // namespace chorale::bench
