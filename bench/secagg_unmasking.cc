@@ -88,11 +88,11 @@ struct Round {
 
 // The graph that a session of as many members has, planned for as many drop-outs at least.
 StatusOr<std::optional<secagg::NeighborTerms>> GraphOf(const Setting& setting) {
-  constexpr std::uint32_t kPlannedPermille = 100;  // As a session plans by default.
   if (setting.graph == Graph::kComplete) return std::optional<secagg::NeighborTerms>();
   const auto permille = static_cast<std::uint32_t>(std::lround(1000 * setting.drop_fraction));
-  const std::optional<secagg::NeighborTerms> terms = secagg::GraphFor(
-      secagg::DefaultGroup(setting.num_members), std::max(kPlannedPermille, permille));
+  const std::optional<secagg::NeighborTerms> terms =
+      secagg::GraphFor(secagg::DefaultGroup(setting.num_members),
+                       std::max(secagg::kDefaultDropoutPermille, permille));
   if (!terms.has_value()) return Internal("so many members have no graph of neighbours");
   return terms;
 }

@@ -16,8 +16,11 @@
 #include "core/crypto/secret_bytes.h"
 #include "jobs/masking.h"
 #include "secagg/fixed_point.h"
+#include "secagg/key_schedule.h"
 #include "secagg/mask_stream.h"
+#include "secagg/neighbor_graph.h"
 #include "secagg/parameters.h"
+#include "secagg/session_terms.h"
 #include "secagg/vector_spec.h"
 
 namespace chorale::cli {
@@ -48,14 +51,16 @@ double SecondsOf(const std::function<void()>& work) {
   return best;
 }
 
-// Of one core of this machine: bytes of mask a second, and seconds of one key agreement.
+// Of one core of this machine.
 struct Speed {
   double mask_bytes_per_second;
-  double seconds_per_agreement;
+  double seconds_per_pair_key;       // At a site.
+  double seconds_per_recovered_key;  // At the coordinator, of a site that dropped out.
 };
 
 StatusOr<Speed> Measure() {
   constexpr std::uint64_t kBytes = std::uint64_t{1} << 22;
+  constexpr std::uint32_t kPeers = 32;
   CHORALE_ASSIGN_OR_RETURN(const secagg::VectorSpec vector,
                            secagg::VectorSpec::Create({{secagg::RingBits::k32, kBytes / 4}}));
   Bytes buffer(kBytes);
@@ -66,11 +71,40 @@ StatusOr<Speed> Measure() {
     status = secagg::ApplyMasks(vector, 0, buffer, {&term, 1}, 1);
   });
   CHORALE_RETURN_IF_ERROR(status);
-  const crypto::X25519PrivateKey own = crypto::X25519PrivateKey::Generate();
-  const crypto::X25519PublicKey peer = crypto::X25519PrivateKey::Generate().public_key();
-  const double agreement = SecondsOf([&] { status = own.Agree(peer).status(); });
+
+  std::vector<crypto::X25519PrivateKey> keys;
+  std::vector<secagg::Peer> peers;
+  std::vector<std::size_t> all;
+  for (std::uint32_t i = 0; i < kPeers; ++i) {
+    keys.push_back(crypto::X25519PrivateKey::Generate());
+    peers.push_back({kPeers + i, crypto::X25519PrivateKey::Generate().public_key()});
+    all.push_back(i);
+  }
+  std::vector<secagg::DisclosedMember> members;
+  for (std::uint32_t i = 0; i < kPeers; ++i) members.push_back({i, &keys[i], all});
+  const double for_a_site =
+      SecondsOf([&] { status = secagg::PairKeys({}, keys[0], 0, peers, 1).status(); });
   CHORALE_RETURN_IF_ERROR(status);
-  return Speed{static_cast<double>(kBytes) / seconds, agreement};
+  const double for_the_coordinator =
+      SecondsOf([&] { status = secagg::PairKeysOfDisclosed({}, members, peers, 1).status(); });
+  CHORALE_RETURN_IF_ERROR(status);
+  return Speed{static_cast<double>(kBytes) / seconds, for_a_site / kPeers,
+               for_the_coordinator / (kPeers * kPeers)};
+}
+
+// With whom a site shares: everybody, or whom it has drawn.
+struct Graph {
+  double drawn;     // By each site.
+  double degree;    // Of both directions together, on average.
+  double dropouts;  // Planned for, a share of the sites.
+};
+
+Graph GraphOf(const secagg::GroupParameters& group) {
+  const double others = group.num_members - 1;
+  const auto neighbors = secagg::GraphFor(group, secagg::kDefaultDropoutPermille);
+  if (!neighbors.has_value()) return {others, others, 1};
+  const double drawn = neighbors->graph.out_degree;
+  return {drawn, drawn * (2 - drawn / others), secagg::kDefaultDropoutPermille / 1000.0};
 }
 
 Status Run(const Options& options, const Terminal& terminal) {
@@ -87,14 +121,18 @@ Status Run(const Options& options, const Terminal& terminal) {
   CHORALE_ASSIGN_OR_RETURN(const Speed speed, Measure());
 
   const std::uint64_t n = options.sites;
+  const Graph graph = GraphOf(group);
+  const auto num_drawn = static_cast<std::uint64_t>(graph.drawn);
+  const bool is_complete = num_drawn == n - 1;
   const std::uint32_t least = std::max(group.threshold, group.min_group);
-  const std::uint32_t dropouts = options.sites - least;
+  const std::uint32_t dropouts = std::min(
+      options.sites - least, static_cast<std::uint32_t>(graph.dropouts * static_cast<double>(n)));
   const std::uint64_t vector_bytes = options.parameters * options.ring_bits / 8;
   const std::uint64_t rounds = secagg::kMaxRounds;
-  const bool is_complete = options.sites <= secagg::kMaxCompleteGraph;
   nlohmann::ordered_json json;
   json["sites"] = n;
   json["graph"] = is_complete ? "complete" : "neighbors";
+  json["neighbors_drawn"] = num_drawn;
   json["threshold"] = group.threshold;
   json["min_group"] = group.min_group;
   json["dropouts_tolerated"] = dropouts;
@@ -104,18 +142,17 @@ Status Run(const Options& options, const Terminal& terminal) {
   json["ring_bits"] = options.ring_bits;
   // Of a parameter, for a bound of 1 on updates.
   json["resolution"] = std::ldexp(1.0, -scale.scale_exponent());
-  json["session_bytes_up"] = kKeyBytes * (rounds + 1) + (n - 1) * kSealedBytes * rounds;
-  json["session_bytes_down"] = n * kKeyBytes * (rounds + 1) + (n - 1) * kSealedBytes * rounds;
-  json["round_bytes_up"] = vector_bytes + kStatementBytes + n * kShareBytes;
+  json["session_bytes_up"] = kKeyBytes * (rounds + 1) + num_drawn * kSealedBytes * rounds;
+  json["session_bytes_down"] = n * kKeyBytes * (rounds + 1) + num_drawn * kSealedBytes * rounds;
+  json["round_bytes_up"] = vector_bytes + kStatementBytes + (num_drawn + 1) * kShareBytes;
   json["round_bytes_down"] = n * kStatementBytes;
-  const double terms = static_cast<double>(n);
-  json["site_seconds"] = terms * static_cast<double>(vector_bytes) / speed.mask_bytes_per_second +
-                         terms * speed.seconds_per_agreement;
+  const double mask_seconds = static_cast<double>(vector_bytes) / speed.mask_bytes_per_second;
+  json["site_seconds"] =
+      (graph.degree + 1) * mask_seconds + graph.degree * speed.seconds_per_pair_key;
   const auto removal = [&](double dropped) {
-    const double survivors = terms - dropped;
-    const double masks = survivors + dropped * survivors;
-    return masks * static_cast<double>(vector_bytes) / speed.mask_bytes_per_second +
-           dropped * survivors * speed.seconds_per_agreement;
+    const double survivors = static_cast<double>(n) - dropped;
+    const double pairs = dropped * survivors * graph.degree / static_cast<double>(n - 1);
+    return (survivors + pairs) * mask_seconds + pairs * speed.seconds_per_recovered_key;
   };
   json["coordinator_seconds"] = removal(0);
   json["coordinator_seconds_with_dropouts"] = removal(dropouts);
@@ -127,8 +164,10 @@ Status Run(const Options& options, const Terminal& terminal) {
     return FormatDuration(Duration(static_cast<std::int64_t>(value * 1e6)));
   };
   Table table({"WHAT", "HOW MUCH"});
-  table.AddRow({"sites", std::to_string(n) + (is_complete ? ", everybody masks with everybody"
-                                                          : ", everybody masks with neighbours")});
+  table.AddRow({"sites", std::to_string(n) +
+                             (is_complete ? ", everybody masks with everybody"
+                                          : ", everybody masks with whom it draws, " +
+                                                std::to_string(num_drawn) + ", and who draws it")});
   table.AddRow({"that must sign and answer (threshold)", std::to_string(group.threshold)});
   table.AddRow({"in every sum, at least", std::to_string(least)});
   table.AddRow({"that may drop out of a round", std::to_string(dropouts)});
@@ -150,6 +189,11 @@ Status Run(const Options& options, const Terminal& terminal) {
   terminal.out << "\nFor " << options.parameters << " parameters in a ring of " << options.ring_bits
                << " bits, on one core like this one. What is promised, and what is not: "
                   "docs/threat_model.md.\n";
+  if (!is_complete) {
+    terminal.out << "The graph of neighbours is planned for so many drop-outs: with more, a round "
+                    "may have to be "
+                    "abandoned, and tells nothing.\n";
+  }
   if (dropouts == 0) {
     terminal.out << "A group of this size tolerates no drop-out: a round without one of them is "
                     "abandoned.\n";

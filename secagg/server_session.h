@@ -19,6 +19,7 @@
 #include "secagg/parameters.h"
 #include "secagg/refusal.h"
 #include "secagg/server_state.h"
+#include "secagg/session_terms.h"
 
 namespace chorale::secagg {
 
@@ -113,10 +114,10 @@ struct ServerOptions {
   std::string federation = {};
   JobId job = {};
   crypto::Digest job_digest{};
-  std::vector<SessionCandidate> members = {};  // By site, ascending.
-  std::string roster = {};                     // The authority's file.
-  GroupParameters group = {};                  // DefaultGroup(n) is a good choice.
-  std::uint32_t dropout_permille = 100;        // Planned for above 128 members.
+  std::vector<SessionCandidate> members = {};                // By site, ascending.
+  std::string roster = {};                                   // The authority's file.
+  GroupParameters group = {};                                // DefaultGroup(n) is a good choice.
+  std::uint32_t dropout_permille = kDefaultDropoutPermille;  // Planned for above 128 members.
   std::uint32_t num_rounds = kMaxRounds;
   Suite suite = Suite::kAes128Ctr;
   crypto::Digest nonce{};  // Random; never used before.

@@ -17,6 +17,9 @@
 
 namespace chorale::secagg {
 
+// Drop-outs of a round that the graph of neighbours is planned for where nobody says how many.
+inline constexpr std::uint32_t kDefaultDropoutPermille = 100;
+
 // Whom each member shares with in a group too large for everybody.
 struct NeighborTerms {
   GraphParameters graph = {};
