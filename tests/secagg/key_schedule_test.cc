@@ -4,8 +4,10 @@
 
 #include <set>
 
+#include "core/bytes.h"
 #include "core/random.h"
 #include "secagg/refusal.h"
+#include "tests/core/crypto/x25519_points.h"
 #include "tests/secagg/known_answers.h"
 
 namespace chorale::secagg {
@@ -134,23 +136,12 @@ TEST(KeyScheduleTest, RefusesChannelsThatAreNotOfThePair) {
 }
 
 TEST(KeyScheduleTest, RefusesKeysOfLowOrderByName) {
-  // Points of order 1, 2, 4 and 8 (RFC 7748, section 7), and p, p + 1, which stand for the first
-  // two.
-  for (const std::string_view hex :
-       {"0000000000000000000000000000000000000000000000000000000000000000",
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"}) {
-    const crypto::X25519PublicKey low = DigestOf(hex);
-
+  for (const crypto::X25519PublicKey& low : crypto::LowOrderPoints()) {
     const Status pair = PairKey(Filled(1), Alice(), 3, low, 7, 1).status();
     const Status channel = ChannelKey(Filled(1), Alice(), 3, low, 7, 3, 7).status();
 
-    EXPECT_EQ(RefusalOf(pair), RefusalCode::kKeyInvalid) << hex;
-    EXPECT_EQ(RefusalOf(channel), RefusalCode::kKeyInvalid) << hex;
+    EXPECT_EQ(RefusalOf(pair), RefusalCode::kKeyInvalid) << ToHex(low);
+    EXPECT_EQ(RefusalOf(channel), RefusalCode::kKeyInvalid) << ToHex(low);
     EXPECT_TRUE(MessageOf(pair).starts_with("KEY_INVALID: member 7: ")) << MessageOf(pair);
   }
 }
