@@ -176,7 +176,8 @@ StatusOr<std::unique_ptr<PartialPayload>> FederationService::BeginPayload(
   std::unique_ptr<PartialPayload> partial = transfer.TakePartial(payload);
   if (first.offset_bytes() == 0) {
     CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, payloads_.Create(payload.size_bytes));
-    return std::make_unique<PartialPayload>(rpc::ChunkReceiver(payload), std::move(writer));
+    return std::make_unique<PartialPayload>(
+        PartialPayload{rpc::ChunkReceiver(payload), std::move(writer)});
   }
   if (partial != nullptr) return partial;
   return Unavailable("the bytes before this chunk are not held any more: begin anew");

@@ -275,7 +275,8 @@ StatusOr<std::unique_ptr<PartialPayload>> JobsService::BeginUpload(Uploads::Turn
   if (first.offset_bytes() == 0) {
     partial.reset();  // Its file makes room.
     CHORALE_ASSIGN_OR_RETURN(PayloadWriter writer, parts_.payloads.Create(id.size_bytes));
-    return std::make_unique<PartialPayload>(rpc::ChunkReceiver(id), std::move(writer));
+    return std::make_unique<PartialPayload>(
+        PartialPayload{rpc::ChunkReceiver(id), std::move(writer)});
   }
   if (partial != nullptr) return partial;
   return Unavailable("the bytes before this chunk are not held any more: begin anew");
