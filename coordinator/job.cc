@@ -108,6 +108,16 @@ Job::Job(const JobRules& rules) : rules_(rules), clipping_norm_(rules.clipping_n
   if (rules.early_stop.has_value()) early_stop_.emplace(*rules.early_stop);
 }
 
+// Every pair without a handler of its own. Before what uses it, or clang 14 makes no code of it.
+template <typename State, typename Event>
+StatusOr<Job::Transition> Job::On(const State&, const Event& event, Time now) const {
+  if constexpr (std::is_same_v<Event, CancelRequested>) return Cancel(event, now);
+  if constexpr (std::is_same_v<Event, SiteReported>) {
+    return FailedPrecondition(NameOf(event.round) + " is closed");
+  }
+  return FailedPrecondition("the event has no meaning in this state of the job");
+}
+
 StatusOr<std::vector<JobAction>> Job::Step(const JobEvent& event, Time now) {
   StatusOr<Transition> transition = std::visit(
       [&](const auto& state, const auto& e) -> StatusOr<Transition> { return On(state, e, now); },
@@ -142,16 +152,6 @@ void Job::Commit(Transition transition, Time now) {
   if (transition.session_round.has_value()) session_round_ = transition.session_round;
   state_ = std::move(transition.next);
   if (has_ended()) ended_at_ = now;
-}
-
-// Every pair without a handler of its own.
-template <typename State, typename Event>
-StatusOr<Job::Transition> Job::On(const State&, const Event& event, Time now) const {
-  if constexpr (std::is_same_v<Event, CancelRequested>) return Cancel(event, now);
-  if constexpr (std::is_same_v<Event, SiteReported>) {
-    return FailedPrecondition(NameOf(event.round) + " is closed");
-  }
-  return FailedPrecondition("the event has no meaning in this state of the job");
 }
 
 // ---------------------------------------------------------------------------- queued and selecting
