@@ -13,6 +13,7 @@ namespace chorale::coordinator {
 namespace {
 
 constexpr std::int64_t kMaxInterruptedUs = 4'000'000'000'000'000;  // Over a century.
+constexpr std::int64_t kMaxTimeUs = 253'402'300'800'000'000;       // The end of the year 9999.
 
 void Write(const JobStarted& event, v1::JobEvent& out) {
   *out.mutable_started()->mutable_initial_model() = rpc::ToProto(event.initial_model);
@@ -167,6 +168,12 @@ StatusOr<JobEvent> Read(const v1::RoundAggregated& aggregated) {
   return DataLoss("a stored aggregate has no result");
 }
 
+StatusOr<Time> ReadTime(std::int64_t micros) {
+  if (micros >= 0 && micros < kMaxTimeUs) return FromMicros(micros);
+  return DataLoss("a time of " + std::to_string(micros) +
+                  " us, not between the years 1970 and 9999");
+}
+
 StatusOr<JobEvent> Read(const v1::JobEvent& event) {
   switch (event.event_case()) {
     case v1::JobEvent::kStarted: {
@@ -180,7 +187,7 @@ StatusOr<JobEvent> Read(const v1::JobEvent& event) {
         selected.sites.emplace_back(site);
       }
       selected.begins_session = event.cohort_selected().begins_session();
-      selected.wall_time = FromMicros(event.cohort_selected().wall_us());
+      CHORALE_ASSIGN_OR_RETURN(selected.wall_time, ReadTime(event.cohort_selected().wall_us()));
       if (event.cohort_selected().has_manifest()) {
         CHORALE_ASSIGN_OR_RETURN(selected.manifest,
                                  rpc::FromProto(event.cohort_selected().manifest()));
@@ -215,8 +222,8 @@ StatusOr<JobEvent> Read(const v1::JobEvent& event) {
       return QuorumImpossible{event.quorum_impossible().reason()};
     case v1::JobEvent::kStepDone: {
       CHORALE_ASSIGN_OR_RETURN(const RoundKey round, KeyOf(event.step_done()));
-      StepDone done{
-          .round = round, .sites = {}, .wall_time = FromMicros(event.step_done().wall_us())};
+      CHORALE_ASSIGN_OR_RETURN(const Time wall_time, ReadTime(event.step_done().wall_us()));
+      StepDone done{.round = round, .sites = {}, .wall_time = wall_time};
       for (const std::string& site : event.step_done().sites()) done.sites.emplace_back(site);
       return done;
     }
@@ -246,7 +253,8 @@ v1::JobEvent Encode(const JobEvent& event, Time time) {
 StatusOr<TimedEvent> Decode(const v1::JobEvent& event) {
   StatusOr<JobEvent> decoded = Read(event);
   if (!decoded.ok()) return DataLoss(MessageOf(decoded.status()));
-  return TimedEvent{*std::move(decoded), FromMicros(event.time_us())};
+  CHORALE_ASSIGN_OR_RETURN(const Time time, ReadTime(event.time_us()));
+  return TimedEvent{*std::move(decoded), time};
 }
 
 StatusOr<Job> Replay(const JobRules& rules, const std::vector<v1::JobEvent>& events) {

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <limits>
+
 #include "core/random.h"
 
 namespace chorale::coordinator {
@@ -83,6 +86,21 @@ TEST(JobEventCodecTest, RefusesAStepThatThisVersionDoesNotKnow) {
   v1::JobEvent event = Encode(StepDone{kRound, {SiteId("north")}}, kNow);
   event.mutable_step_done()->set_step(6);
   EXPECT_EQ(Decode(event).status().code(), StatusCode::kDataLoss);
+}
+
+// Deadlines are added to times.
+TEST(JobEventCodecTest, RefusesATimeThatNoClockTells) {
+  for (const std::int64_t micros : {std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()}) {
+    v1::JobEvent event = Encode(DeadlinePassed{}, kNow);
+    event.set_time_us(micros);
+    EXPECT_EQ(Decode(event).status().code(), StatusCode::kDataLoss);
+    event = Encode(CohortSelected{{SiteId("north")}}, kNow);
+    event.mutable_cohort_selected()->set_wall_us(micros);
+    EXPECT_EQ(Decode(event).status().code(), StatusCode::kDataLoss);
+    event = Encode(StepDone{kRound, {SiteId("north")}}, kNow);
+    event.mutable_step_done()->set_wall_us(micros);
+    EXPECT_EQ(Decode(event).status().code(), StatusCode::kDataLoss);
+  }
 }
 
 TEST(JobEventCodecTest, RefusesAnEventOfNoKind) {
