@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 #include <string>
 #include <string_view>
 
 #include "core/config/yaml.h"
+#include "jobs/field_checks.h"
 #include "jobs/privacy_spec.h"
 
 namespace chorale::jobs {
@@ -31,20 +31,8 @@ constexpr double kLeastSteps = 8;
 // A C_t that another machine has computed may differ in the last digits of every exponential.
 constexpr double kRoundingOfStep = 1e-12;
 
-std::string Text(double value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
-}
-
 Status Refuse(std::string_view field, const std::string& text) {
   return config::FieldError("privacy.adaptive_clipping." + std::string(field), text);
-}
-
-// 0 stands for the default.
-Status CheckRange(std::string_view field, double value, double low, double high) {
-  if (value == 0 || (value >= low && value <= high)) return OkStatus();
-  return Refuse(field, "must be in [" + Text(low) + ", " + Text(high) + "], got " + Text(value));
 }
 
 // Of the squared norm.
@@ -85,12 +73,13 @@ Status ValidateAdaptiveClipping(const v1::PrivacySpec& privacy) {
                               "all sites; use distributed, or clipping: flat");
   }
   const v1::AdaptiveClipping& clipping = privacy.adaptive_clipping();
-  CHORALE_RETURN_IF_ERROR(
-      CheckRange("initial_norm", clipping.initial_norm(), kLeastNorm, kMostNorm));
-  CHORALE_RETURN_IF_ERROR(
-      CheckRange("target_quantile", clipping.target_quantile(), kLeastQuantile, kMostQuantile));
-  CHORALE_RETURN_IF_ERROR(
-      CheckRange("learning_rate", clipping.learning_rate(), kLeastRate, kMostRate));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.adaptive_clipping.initial_norm",
+                                              clipping.initial_norm(), kLeastNorm, kMostNorm));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.adaptive_clipping.target_quantile",
+                                              clipping.target_quantile(), kLeastQuantile,
+                                              kMostQuantile));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.adaptive_clipping.learning_rate",
+                                              clipping.learning_rate(), kLeastRate, kMostRate));
   if (!(clipping.count_stddev() >= 0 && clipping.count_stddev() <= kMostDeviation)) {
     return Refuse("count_stddev",
                   "must be above 0 and at most 1e12, got " + Text(clipping.count_stddev()));

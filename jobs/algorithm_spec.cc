@@ -2,11 +2,11 @@
 
 #include <cstdint>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <string_view>
 
 #include "core/config/yaml.h"
+#include "jobs/field_checks.h"
 #include "jobs/job_spec.h"
 
 namespace chorale::jobs {
@@ -14,12 +14,6 @@ namespace {
 
 constexpr double kMaxLearningRate = 100;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-std::string Text(double value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
-}
 
 // A number with its bounds; a bound may belong to the range or not.
 struct Range {

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstddef>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <utility>
 
@@ -13,6 +12,7 @@
 #include "core/parameters.h"
 #include "data/preparation.h"
 #include "jobs/algorithm_spec.h"
+#include "jobs/field_checks.h"
 #include "jobs/noisy_sum.h"
 #include "jobs/privacy_spec.h"
 #include "jobs/private_metrics.h"
@@ -32,12 +32,6 @@ constexpr std::uint64_t kDefaultMaxExamples = std::uint64_t{1} << 20;
 constexpr std::uint64_t kLargestMaxExamples = std::uint64_t{1} << 40;
 // A model up to this size pays nothing worth mentioning for the finer ring.
 constexpr std::uint64_t kFewParameters = 65536;
-
-std::string Text(double value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
-}
 
 Status CheckBound(const std::string& field, double value) {
   if (value == 0 || (value > 0 && value <= kLargestBound)) return OkStatus();
@@ -205,6 +199,7 @@ StatusOr<MaskedLayout> MaskedLayout::Create(const v1::JobSpec& spec, MaskedKind 
       RingBitsOf(spec, num_parameters) == 64 ? secagg::RingBits::k64 : secagg::RingBits::k32;
 
   std::vector<secagg::Section> sections;
+  sections.reserve(4);
   if (!is_private) {
     sections.push_back({secagg::RingBits::k64, num_exact * secagg::kExactSumLimbs});
   }

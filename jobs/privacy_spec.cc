@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "data/data_spec.h"
 #include "jobs/adaptive_clipping.h"
 #include "jobs/algorithm_spec.h"
+#include "jobs/field_checks.h"
 #include "jobs/masking.h"
 #include "jobs/noisy_sum.h"
 #include "jobs/private_metrics.h"
@@ -39,19 +39,6 @@ constexpr int kLastDenseOrder = 64;
 constexpr double kDefaultMetricsShare = 0.2;
 constexpr double kDefaultPreparationShare = 0.1;
 
-std::string Text(double value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
-}
-
-Status CheckRange(std::string_view field, double value, double low, double high) {
-  if (value >= low && value <= high) return OkStatus();
-  return config::FieldError(
-      "privacy." + std::string(field),
-      "must be in [" + Text(low) + ", " + Text(high) + "], got " + Text(value));
-}
-
 Status CheckEnums(const v1::PrivacySpec& privacy) {
   for (const auto& [field, is_valid] :
        {std::pair{"privacy_unit", v1::PrivacyUnit_IsValid(privacy.privacy_unit())},
@@ -76,7 +63,7 @@ Status CheckNumbers(const v1::JobSpec& spec) {
                                                             Text(privacy.target_epsilon()));
   }
   CHORALE_RETURN_IF_ERROR(
-      CheckRange("target_delta", privacy.target_delta(), kLeastDelta, kMostDelta));
+      CheckRange("privacy.target_delta", privacy.target_delta(), kLeastDelta, kMostDelta));
   if (!spec.has_newton() && !(privacy.sample_rate() > 0 && privacy.sample_rate() <= 1)) {
     return config::FieldError("privacy.sample_rate",
                               "must be above 0 and at most 1, got " + Text(privacy.sample_rate()));
@@ -86,7 +73,7 @@ Status CheckNumbers(const v1::JobSpec& spec) {
                                                           std::to_string(privacy.spare_rounds()));
   }
   CHORALE_RETURN_IF_ERROR(
-      CheckRange("max_grad_norm", privacy.max_grad_norm(), kLeastNorm, kMostNorm));
+      CheckRange("privacy.max_grad_norm", privacy.max_grad_norm(), kLeastNorm, kMostNorm));
   if (privacy.expected_patients() < 1 || privacy.expected_patients() > kMostPatients) {
     return config::FieldError(
         "privacy.expected_patients",
@@ -98,12 +85,10 @@ Status CheckNumbers(const v1::JobSpec& spec) {
                               "patient at random has that delta, got " +
                                   Text(privacy.target_delta()));
   }
-  if (privacy.noise_multiplier() != 0) {
-    CHORALE_RETURN_IF_ERROR(
-        CheckRange("noise_multiplier", privacy.noise_multiplier(), kLeastNoise, kMostNoise));
-  }
-  if (privacy.grid_inflation() == 0) return OkStatus();
-  return CheckRange("grid_inflation", privacy.grid_inflation(), kLeastInflation, kMostInflation);
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.noise_multiplier",
+                                              privacy.noise_multiplier(), kLeastNoise, kMostNoise));
+  return CheckRangeOrDefault("privacy.grid_inflation", privacy.grid_inflation(), kLeastInflation,
+                             kMostInflation);
 }
 
 // Parts of a job that would tell of rows without noise, or that a step of DP-SGD does not have.

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <cstddef>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 
 #include "core/config/yaml.h"
+#include "jobs/field_checks.h"
 
 namespace chorale::jobs {
 namespace {
@@ -28,14 +28,6 @@ constexpr std::uint32_t kDefaultBins = 20;
 
 Status Refuse(std::string_view field, const std::string& text) {
   return config::FieldError(std::string(kField) + "." + std::string(field), text);
-}
-
-// 0 stands for the default.
-Status CheckRange(std::string_view field, double value, double low, double high) {
-  if (value == 0 || (value >= low && value <= high)) return OkStatus();
-  std::ostringstream text;
-  text << "must be in [" << low << ", " << high << "], got " << value;
-  return Refuse(field, text.str());
 }
 
 bool Asks(const v1::PrivateMetrics& metrics, v1::MetricKind kind) {
@@ -124,15 +116,17 @@ Status ValidatePrivateMetrics(const v1::JobSpec& spec, const models::GraphPlan& 
     return Refuse("every_rounds",
                   "must be at most 10000, got " + std::to_string(metrics.every_rounds()));
   }
-  CHORALE_RETURN_IF_ERROR(
-      CheckRange("noise_multiplier", metrics.noise_multiplier(), kLeastNoise, kMostNoise));
-  CHORALE_RETURN_IF_ERROR(
-      CheckRange("epsilon_share", metrics.epsilon_share(), kLeastShare, kMostShare));
-  CHORALE_RETURN_IF_ERROR(CheckRange("max_loss", metrics.max_loss(), kLeastMaxLoss, kMostMaxLoss));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.metrics.noise_multiplier",
+                                              metrics.noise_multiplier(), kLeastNoise, kMostNoise));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.metrics.epsilon_share",
+                                              metrics.epsilon_share(), kLeastShare, kMostShare));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.metrics.max_loss", metrics.max_loss(),
+                                              kLeastMaxLoss, kMostMaxLoss));
   if (metrics.max_loss() != 0 && !Asks(metrics, v1::METRIC_KIND_LOSS)) {
     return Refuse("max_loss", "needs loss among kinds");
   }
-  CHORALE_RETURN_IF_ERROR(CheckRange("auroc_bins", metrics.auroc_bins(), kLeastBins, kMostBins));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.metrics.auroc_bins", metrics.auroc_bins(),
+                                              kLeastBins, kMostBins));
   if (metrics.auroc_bins() != 0 && !Asks(metrics, v1::METRIC_KIND_AUROC)) {
     return Refuse("auroc_bins", "needs auroc among kinds");
   }

@@ -1,11 +1,11 @@
 #include "jobs/private_newton.h"
 
 #include <cmath>
-#include <sstream>
 #include <string>
 #include <string_view>
 
 #include "core/config/yaml.h"
+#include "jobs/field_checks.h"
 
 namespace chorale::jobs {
 namespace {
@@ -16,14 +16,6 @@ constexpr double kMostHessianNorm = 1e9;
 constexpr double kLeastShare = 0.01;
 constexpr double kMostShare = 0.99;
 constexpr double kDefaultShare = 0.25;
-
-// 0 stands for the default.
-Status CheckRange(std::string_view field, double value, double low, double high) {
-  if (value == 0 || (value >= low && value <= high)) return OkStatus();
-  std::ostringstream text;
-  text << "must be in [" << low << ", " << high << "], got " << value;
-  return config::FieldError(std::string(kField) + "." + std::string(field), text.str());
-}
 
 // What DP-SGD can choose and sums over all patients cannot.
 Status CheckOfSteps(const v1::PrivacySpec& privacy) {
@@ -74,10 +66,11 @@ Status ValidatePrivateNewton(const v1::JobSpec& spec, const models::GraphPlan& p
   }
   CHORALE_RETURN_IF_ERROR(CheckOfSteps(spec.privacy()));
   const v1::PrivateNewton& newton = spec.privacy().newton();
-  CHORALE_RETURN_IF_ERROR(CheckRange("max_hessian_norm", newton.max_hessian_norm(),
-                                     kLeastHessianNorm, kMostHessianNorm));
-  CHORALE_RETURN_IF_ERROR(
-      CheckRange("hessian_share", newton.hessian_share(), kLeastShare, kMostShare));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.newton.max_hessian_norm",
+                                              newton.max_hessian_norm(), kLeastHessianNorm,
+                                              kMostHessianNorm));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.newton.hessian_share",
+                                              newton.hessian_share(), kLeastShare, kMostShare));
   return GridOf(NewtonSumOf(spec, plan.layout().num_parameters()), spec.privacy()).status();
 }
 

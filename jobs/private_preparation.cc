@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 
 #include "core/config/yaml.h"
 #include "data/data_spec.h"
+#include "jobs/field_checks.h"
 
 namespace chorale::jobs {
 namespace {
@@ -24,14 +24,6 @@ constexpr std::uint32_t kDefaultSpares = 1;
 constexpr double kHalf = 0.5;
 // Standard deviations of the noise that a number must be clear of.
 constexpr double kClear = 4;
-
-// 0 stands for the default.
-Status CheckRange(std::string_view field, double value, double low, double high) {
-  if (value == 0 || (value >= low && value <= high)) return OkStatus();
-  std::ostringstream text;
-  text << "must be in [" << low << ", " << high << "], got " << value;
-  return config::FieldError(std::string(kField) + "." + std::string(field), text.str());
-}
 
 bool MayBeMissing(const v1::NumericFeature& numeric) {
   return numeric.impute() != v1::IMPUTATION_UNSPECIFIED;
@@ -96,10 +88,11 @@ Status ValidatePrivatePreparation(const v1::JobSpec& spec) {
                               "needs data.standardization: federated_private and a numeric "
                               "feature: otherwise nothing is prepared");
   }
-  CHORALE_RETURN_IF_ERROR(
-      CheckRange("noise_multiplier", preparation.noise_multiplier(), kLeastNoise, kMostNoise));
-  CHORALE_RETURN_IF_ERROR(
-      CheckRange("epsilon_share", preparation.epsilon_share(), kLeastShare, kMostShare));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault("privacy.preparation.noise_multiplier",
+                                              preparation.noise_multiplier(), kLeastNoise,
+                                              kMostNoise));
+  CHORALE_RETURN_IF_ERROR(CheckRangeOrDefault(
+      "privacy.preparation.epsilon_share", preparation.epsilon_share(), kLeastShare, kMostShare));
   if (preparation.spares() > kMostSpares) {
     return config::FieldError(std::string(kField) + ".spares",
                               "must be at most 10000, got " + std::to_string(preparation.spares()));

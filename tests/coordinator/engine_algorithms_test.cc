@@ -25,16 +25,6 @@ class EngineAlgorithmsTest : public EngineTest {
     Connect("north");
     Connect("south");
   }
-  // The task that the site was sent last.
-  const v1::Task& Task(const std::string& site) {
-    const auto& sent = Channel(site).sent;
-    for (auto message = sent.rbegin(); message != sent.rend(); ++message) {
-      if (message->has_task()) return message->task();
-    }
-    ADD_FAILURE() << site << " was sent no task";
-    static const v1::Task kNone;
-    return kNone;
-  }
   template <typename Number>
   static std::vector<Number> Read(const PayloadReader& reader) {
     std::vector<Number> values(reader.size_bytes() / sizeof(Number));

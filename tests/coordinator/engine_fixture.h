@@ -173,6 +173,16 @@ class EngineTest : public testing::Test {
     MustCommit();
   }
   FakeChannel& Channel(const std::string& site) { return *channels_.at(site); }
+  // The task that the site was sent last.
+  const v1::Task& Task(const std::string& site) {
+    const auto& sent = Channel(site).sent;
+    for (auto message = sent.rbegin(); message != sent.rend(); ++message) {
+      if (message->has_task()) return message->task();
+    }
+    ADD_FAILURE() << site << " was sent no task";
+    static const v1::Task kNone;
+    return kNone;
+  }
 
   // ---- jobs
 

@@ -37,16 +37,6 @@ class EngineMaskingTest : public EngineTest {
     return spec;
   }
 
-  const v1::Task& Task(const std::string& site) {
-    const auto& sent = Channel(site).sent;
-    for (auto message = sent.rbegin(); message != sent.rend(); ++message) {
-      if (message->has_task()) return message->task();
-    }
-    ADD_FAILURE() << site << " was sent no task";
-    static const v1::Task kNone;
-    return kNone;
-  }
-
   Status Send(const std::string& site, ByteSpan payload, std::string masked_input) {
     const auto task = tasks_->Find(TaskId(Task(site).task_id()), SiteId(site));
     if (!task.ok()) return task.status();
