@@ -234,7 +234,9 @@ TEST_P(ZooTest, RowsByThemselvesAreTheWholeInParts) {
   };
   EXPECT_NEAR(mean(rows->losses), whole.loss, 1e-5 * (1 + std::abs(whole.loss)));
   EXPECT_EQ(rows->right.empty(), !whole.accuracy.has_value());
-  if (whole.accuracy) EXPECT_NEAR(mean(rows->right), *whole.accuracy, 1e-6);
+  if (whole.accuracy) {
+    EXPECT_NEAR(mean(rows->right), *whole.accuracy, 1e-6);
+  }
   EXPECT_EQ(rows->told, trainer_->Predict(plan_, parameters_, examples_).value());
 }
 

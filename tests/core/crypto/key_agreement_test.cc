@@ -86,7 +86,8 @@ TEST(X25519Test, AgreesWithManyAsWithEach) {
     for (std::size_t i = 0; i < num_peers; ++i) {
       const StatusOr<SecretBytes> one = key.Agree(peers[i]);
       ASSERT_EQ(all[i].status(), one.status()) << ToHex(peers[i]);
-      if (one.ok()) ASSERT_EQ(ToHex(all[i]->Reveal()), ToHex(one->Reveal())) << ToHex(peers[i]);
+      if (!one.ok()) continue;
+      ASSERT_EQ(ToHex(all[i]->Reveal()), ToHex(one->Reveal())) << ToHex(peers[i]);
     }
   }
 }

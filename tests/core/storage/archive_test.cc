@@ -160,7 +160,7 @@ TEST_F(ArchiveTest, ReplacesNothing) {
 TEST_F(ArchiveTest, TakesNoNameThatLeadsElsewhere) {
   auto writer = *ArchiveWriter::Create(Path("box"), {});
   const std::string long_name(256, 'a');
-  for (const std::string name :
+  for (const std::string& name :
        {std::string(), std::string("/etc/passwd"), std::string("../x"), std::string("a/../b"),
         std::string("a//b"), std::string("a/"), std::string("."), std::string("a\nb"), long_name}) {
     EXPECT_EQ(writer.AddBytes(name, {}).code(), StatusCode::kInvalidArgument) << name;

@@ -322,7 +322,7 @@ TEST_F(SqliteTest, ReadsWhileAnotherWritesAndWritesNothing) {
 }
 
 TEST_F(SqliteTest, ReadsWhatNobodyHasOpenAndRefusesAnOlderSchema) {
-  { Open(); }
+  { const Database written = Open(); }
 
   EXPECT_TRUE(Database::OpenReadOnly(path(), kFirst).ok());
   EXPECT_EQ(Database::OpenReadOnly(path(), kSecond).status().code(),
